@@ -1,0 +1,123 @@
+module m7_merging
+  !! Merging of NS, KS and AS upward where their particles have outgrown the mode: section 15.
+  use m7_config, only: m7_config_type, profile_m7_2004
+  use m7_kinds, only: lanes, wp
+  use m7_modes, only: as, ks, ln_sigma, lower_radius, mass_index, mean_to_median, n_mass, n_mode, &
+    n_soluble, n_species, ns, so4, so4_as, so4_ks, so4_ns, bc_as, bc_ks, oc_as, oc_ks, ss_as, du_as
+  use m7_split, only: merged_bc_as, merged_bc_ks, merged_du_as, merged_num_ns, merged_oc_as, &
+    merged_oc_ks, merged_so4_as, merged_so4_ks, merged_so4_ns, merged_ss_as, n_split
+  use m7_water, only: molar_mass_h2so4
+  implicit none (type, external)
+  private
+  public :: merge_modes
+
+  integer, parameter :: n_merged = 9
+  integer, parameter :: merged_from(n_merged) = &
+    [so4_ns, so4_ks, bc_ks, oc_ks, so4_as, bc_as, oc_as, ss_as, du_as]
+  integer, parameter :: merged_mode(n_merged) = [ns, ks, ks, ks, as, as, as, as, as]
+  integer, parameter :: merged_species(n_merged) = [1, 1, 2, 3, 1, 2, 3, 4, 5]
+  integer, parameter :: merged_split(n_merged) = [merged_so4_ns, merged_so4_ks, merged_bc_ks, &
+    merged_oc_ks, merged_so4_as, merged_bc_as, merged_oc_as, merged_ss_as, merged_du_as]
+
+contains
+
+  pure subroutine merge_modes(config, dry_radius, mass, number, moved)
+    !! What leaves each mode is found from the state before any of them has merged.
+    type(m7_config_type), intent(in) :: config
+    real(wp), intent(in) :: dry_radius(lanes, n_soluble)
+    !! [cm]
+    real(wp), intent(inout) :: mass(lanes, n_mass), number(lanes, n_mode)
+    real(wp), intent(inout) :: moved(lanes, n_split)
+    integer :: i, j, k, to
+    real(wp) :: mass_share(lanes, ns:as), number_share(lanes, ns:as)
+
+    do k = ns, as
+      call merging_shares(config, k, dry_radius(:, k), mass, number(:, k), mass_share(:, k), &
+        number_share(:, k))
+      do i = 1, lanes
+        moved(i, merged_num_ns + k - ns) = number_share(i, k)*number(i, k)
+      end do
+    end do
+    do j = 1, n_merged
+      do i = 1, lanes
+        moved(i, merged_split(j)) = mass_share(i, merged_mode(j))*mass(i, merged_from(j))
+      end do
+    end do
+    do k = ns, as
+      do i = 1, lanes
+        number(i, k) = (1.0_wp - number_share(i, k))*number(i, k)
+      end do
+    end do
+    do j = 1, n_merged
+      do i = 1, lanes
+        mass(i, merged_from(j)) = (1.0_wp - mass_share(i, merged_mode(j)))*mass(i, merged_from(j))
+      end do
+    end do
+    do k = ns, as
+      do i = 1, lanes
+        number(i, k + 1) = number(i, k + 1) + moved(i, merged_num_ns + k - ns)
+      end do
+    end do
+    do j = 1, n_merged
+      to = mass_index(merged_species(j), merged_mode(j) + 1)
+      do i = 1, lanes
+        mass(i, to) = mass(i, to) + moved(i, merged_split(j))
+      end do
+    end do
+  end subroutine merge_modes
+
+  pure subroutine merging_shares(config, k, dry_radius, mass, number, mass_share, number_share)
+    !! Shares of mass and number that leave mode k: none until its mean particle outgrows that of
+    !! the mode's middle radius; then what stays is the part below the upper edge, at the middle
+    !! radius. Where what leaves would be smaller than the upper edge, fewer particles take the mass
+    !! (ham2), or fewer and less of it (m7_2004).
+    type(m7_config_type), intent(in) :: config
+    integer, intent(in) :: k
+    real(wp), intent(in) :: dry_radius(lanes), mass(lanes, n_mass), number(lanes)
+    real(wp), intent(out) :: mass_share(lanes), number_share(lanes)
+    integer :: i, index, species
+    logical :: grown(lanes), older, small
+    real(wp) :: below, edge, least, mean(lanes), middle, t, volume(lanes)
+
+    older = config%profile == profile_m7_2004
+    least = merge(epsilon(1.0_wp), 0.0_wp, older)
+    volume = mass(:, mass_index(so4, k)) &
+      *(molar_mass_h2so4/config%avogadro/config%density(so4))
+    do species = so4 + 1, n_species
+      index = mass_index(species, k)
+      if (index == 0) cycle
+      volume = volume + mass(:, index)*(1.0e-12_wp/config%density(species))
+    end do
+    middle = 4.0_wp*config%pi/3.0_wp &
+      *(sqrt(lower_radius(k)*lower_radius(k + 1))/mean_to_median(k))**3
+    edge = 4.0_wp*config%pi/3.0_wp*lower_radius(k + 1)**3
+    if (older) edge = edge/mean_to_median(k)**3
+    do i = 1, lanes
+      grown(i) = number(i) > config%merging_number_min .and. &
+        dry_radius(i) > config%merging_radius_min
+      mean(i) = volume(i)/merge(number(i), 1.0_wp, grown(i))
+      grown(i) = grown(i) .and. mean(i) > middle
+      mass_share(i) = 0.0_wp
+      number_share(i) = 0.0_wp
+    end do
+    if (.not. any(grown)) return
+    do i = 1, lanes
+      t = log(lower_radius(k + 1)/merge(dry_radius(i), lower_radius(k), grown(i)))/ln_sigma(k)
+      below = 0.5_wp*erfc(-t*sqrt(0.5_wp))
+      below = merge(0.0_wp, below, below < epsilon(1.0_wp) .or. &
+        (.not. older .and. dry_radius(i) > 10.0_wp*lower_radius(k + 1)))
+      t = merge(mean(i), 2.0_wp*middle, grown(i))
+      small = t - below*middle < edge*(1.0_wp - below)
+      if (older) then
+        mass_share(i) = merge((t - middle)/(edge - middle)*(edge/t), 1.0_wp - below*middle/t, small)
+        number_share(i) = merge((t - middle)/(edge - middle), 1.0_wp - below, small)
+      else
+        mass_share(i) = 1.0_wp - below*middle/t
+        number_share(i) = merge((t - below*middle)/edge, 1.0_wp - below, small)
+      end if
+      grown(i) = grown(i) .and. (1.0_wp - below)*number(i) > least
+      mass_share(i) = merge(mass_share(i), 0.0_wp, grown(i))
+      number_share(i) = merge(number_share(i), 0.0_wp, grown(i))
+    end do
+  end subroutine merging_shares
+end module m7_merging

@@ -1,0 +1,223 @@
+"""What the reference costs, and how far its single step is from its own converged one."""
+
+import math
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from pyemu import metrics, reference, states
+from pyemu._m7 import m7_python
+from pyemu.reference import Config, Profile
+from pyemu.state import pack
+from pyemu.variables import ENVIRONMENT, PROGNOSTICS, SOLUBLE, names
+
+BLOCKS = (16, 64, 512, 4096)
+PROFILES: tuple[Profile, ...] = ("ham2", "m7_2004")
+TIMESTEPS = (450.0, 900.0, 1800.0, 3600.0)
+SUBSTEPS = (1, 2, 4, 15, 60)
+MANY = 240
+"""Sub-steps of the first yardstick; the second is `substeps="converged"`."""
+Watch = Callable[[Sequence[Any]], Iterable[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Time of one step on one core [us per cell]: median, quartiles and best of the rounds."""
+
+    profile: str
+    block: int
+    median: float
+    lower: float
+    upper: float
+    best: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """Scores [1] of the tendencies of `timestep` [s] in `substeps` parts, against a yardstick."""
+
+    timestep: float
+    truth: str
+    substeps: int
+    mean: float
+    worst: float
+    worst_variable: str
+    asinh: float
+
+
+def cost(
+    count: int = 8192,
+    rounds: int = 15,
+    timestep: float = 1800.0,
+    seed: int = 1,
+    blocks: Sequence[int] = BLOCKS,
+    watch: Watch = iter,
+) -> list[Cost]:
+    """Time the step inside Fortran, on one core; profiles and block sizes take turns.
+
+    Parameters
+    ----------
+    count, seed
+        Cells: `pyemu.states.sample(count, seed, "all_modes")`, `count` rounded up to whole blocks.
+    rounds
+        Turns of each profile and block size; one more before them is not counted.
+    blocks
+        Columns that a host passes at a time.
+    watch
+        Wraps the rounds, to show progress.
+    """
+    whole = math.lcm(*blocks)
+    count = -(-count // whole) * whole
+    environment, prognostic = pack(states.sample(count, seed, "all_modes"))
+    natives = {profile: Config(profile=profile).build() for profile in PROFILES}
+    times: dict[tuple[Profile, int], list[float]] = {(p, b): [] for p in PROFILES for b in blocks}
+    seconds = np.zeros(1)
+    for number in watch(range(rounds + 1)):
+        for (profile, block), taken in times.items():
+            status = m7_python.benchmark(
+                natives[profile], count, block, timestep, 1, environment, prognostic, seconds
+            )
+            if status:
+                raise ValueError(f"M7 refuses the benchmark (status {status})")
+            if number:
+                taken.append(float(seconds[0]) / count * 1e6)
+    return [_cost(profile, block, taken) for (profile, block), taken in times.items()]
+
+
+def _cost(profile: str, block: int, taken: list[float]) -> Cost:
+    lower, median, upper = (float(q) for q in np.quantile(taken, (0.25, 0.5, 0.75)))
+    return Cost(
+        profile=profile, block=block, median=median, lower=lower, upper=upper, best=min(taken)
+    )
+
+
+def spun_up(count: int, seed: int = 1) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Cloud-free states with production, of all regimes, after three hours of M7."""
+    state = states.sample(count, seed)
+    state["cloud_fraction"][:] = 0.0
+    state["h2so4_production"][:] = np.maximum(state["h2so4_production"], 1.0)
+    return states.spin_up(state, 3.0 * 3600.0, 900.0, threads=0)
+
+
+def convergence(
+    count: int = 8000,
+    seed: int = 1,
+    timesteps: Sequence[float] = TIMESTEPS,
+    many: int = MANY,
+    threads: int = 0,
+    watch: Watch = iter,
+) -> list[Distance]:
+    """Score few sub-steps against `many` and against "converged", on `spun_up` states.
+
+    Scores are over the 26 prognostics and the water of the soluble modes; see `pyemu.metrics`.
+    """
+    state = spun_up(count, seed)
+    before = {name: state[name] for name in names(ENVIRONMENT + PROGNOSTICS)}
+    judged = (*names(PROGNOSTICS), *(f"water_{mode.name}" for mode in SOLUBLE))
+    rows = []
+    for timestep in watch(timesteps):
+        yardsticks = {
+            str(parts): reference.step(before, timestep, substeps=parts, threads=threads)
+            for parts in (many, "converged")
+        }
+        for parts in SUBSTEPS:
+            after = reference.step(before, timestep, substeps=parts, threads=threads)
+            for name, truth in yardsticks.items():
+                plain = metrics.tendency_r2(state, truth, after, judged)
+                asinh = metrics.tendency_asinh_r2(state, truth, after, judged)
+                variable, score = metrics.worst(plain)
+                rows.append(
+                    Distance(
+                        timestep=timestep,
+                        truth=name,
+                        substeps=parts,
+                        mean=metrics.mean(plain),
+                        worst=score,
+                        worst_variable=variable,
+                        asinh=metrics.mean(asinh),
+                    )
+                )
+    return rows
+
+
+def cost_table(rows: Iterable[Cost]) -> Table:
+    """Lay out what a step costs."""
+    table = Table(
+        title="M7 reference on one core, microseconds per cell",
+        caption="states with all modes, a third of them cloudy: pyemu.states, all_modes",
+    )
+    for heading in ("profile", "block", "median", "quartiles", "best"):
+        table.add_column(heading, justify="left" if heading == "profile" else "right")
+    for row in rows:
+        spread = f"{row.lower:.3f} - {row.upper:.3f}"
+        table.add_row(row.profile, str(row.block), f"{row.median:.3f}", spread, f"{row.best:.3f}")
+    return table
+
+
+_HEADINGS = ("timestep [s]", "against", "sub-steps", "mean R2", "worst R2", "worst", "asinh R2")
+
+
+def _cells(row: Distance) -> tuple[str, ...]:
+    scores = (f"{row.mean:.3f}", f"{row.worst:.3f}", row.worst_variable, f"{row.asinh:.3f}")
+    return (f"{row.timestep:g}", row.truth, str(row.substeps), *scores)
+
+
+def convergence_table(rows: Iterable[Distance]) -> Table:
+    """Lay out how far few sub-steps are from many."""
+    table = Table(title="Tendencies of M7 in few sub-steps against the converged M7")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("against", "worst") else "right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def convergence_markdown(rows: Iterable[Distance], count: int, seed: int) -> str:
+    """Write the same as a Markdown page."""
+    lines = [
+        "# How far M7's single step is from the converged M7",
+        "",
+        f"Written by `pyemu bench --convergence --cells {count} --seed {seed}`: profile `ham2`,",
+        f"{count} spun-up cloud-free states with production (`pyemu.bench.spun_up`), tendencies of",
+        "the 26 prognostics and 4 waters over one step, R2 in physical units (mean and worst",
+        f"variable) and sign-aware asinh R2 (mean), against {MANY} sub-steps and against",
+        '`substeps="converged"`.',
+        "",
+        "| " + " | ".join(_HEADINGS) + " |",
+        "|" + "---|" * len(_HEADINGS),
+    ]
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def provenance() -> dict[str, str]:
+    """Tell machine, compiler and date."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _processor(),
+        "system": platform.platform(),
+        "compiler": m7_python.compiler().strip(),
+    }
+
+
+def brief(compiler: str) -> str:
+    """Shorten a compiler's options to those that a user chooses."""
+    chosen = [o for o in compiler.split() if not o.startswith(("-m", "--param", "-fpre", "-I"))]
+    machine = [o for o in compiler.split() if o.startswith("-march=")]
+    return " ".join(chosen + machine)
+
+
+def _processor() -> str:
+    """Name of the processor, from /proc/cpuinfo where there is one."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,36 @@
+"""Writing files whole: to a temporary name beside the target, then renamed."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def check_target(path: Path) -> Path:
+    """Refuse, before any work, a path that no file can be written to; ValueError says why."""
+    parent = path.absolute().parent
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory; a file name is needed")
+    if not parent.is_dir():
+        raise ValueError(f"{path}: there is no directory {parent}")
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{path}: no permission to write in {parent}")
+    return path
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, which becomes `path` if the block ends well."""
+    check_target(path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.absolute().parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        temporary.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write JSON, whole or not at all."""
+    with replaced(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")

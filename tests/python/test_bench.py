@@ -1,0 +1,67 @@
+"""The harness runs and reports; no test depends on a time."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pyemu import bench
+from pyemu.cli import app
+
+
+def test_cost_has_a_row_for_each_profile_and_block() -> None:
+    rows = bench.cost(20, rounds=2, blocks=(4, 16))
+    assert [(row.profile, row.block) for row in rows] == [
+        ("ham2", 4),
+        ("ham2", 16),
+        ("m7_2004", 4),
+        ("m7_2004", 16),
+    ]
+    for row in rows:
+        assert 0.0 < row.best <= row.lower <= row.median <= row.upper
+
+
+def test_spun_up_states_are_as_stated() -> None:
+    state = bench.spun_up(120)
+    assert not state["cloud_fraction"].any()
+    assert (state["h2so4_production"] > 0.0).all()
+
+
+def test_more_substeps_come_closer() -> None:
+    rows = bench.convergence(240, timesteps=(1800.0,), many=64)
+    assert [row.substeps for row in rows[::2]] == list(bench.SUBSTEPS)
+    against = [row for row in rows if row.truth == "64"]
+    assert against[-1].mean > 0.99 > against[0].mean
+    assert against[-1].worst > against[0].worst
+    assert against[-1].asinh > against[0].asinh
+
+
+def test_command(tmp_path: Path) -> None:
+    facts, page = tmp_path / "facts.json", tmp_path / "new/convergence.md"
+    options = ["--cells", "16", "--rounds", "1", "--json", str(facts), "--markdown", str(page)]
+    result = CliRunner().invoke(app, ["bench", "--reference", "--convergence", *options])
+    assert result.exit_code == 0, result.output
+    told = json.loads(facts.read_text())
+    assert set(told) == {"date", "machine", "system", "compiler", "reference", "convergence"}
+    assert len(told["reference"]) == 2 * len(bench.BLOCKS)
+    assert "GCC" in told["compiler"] or told["compiler"]
+    assert "| 3600 | converged | 60 |" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        ([], 2, "choose --reference"),
+        (["--reference", "--json", "absent/facts.json"], 1, "there is no directory"),
+    ],
+)
+def test_command_tells_what_is_wrong(options: list[str], status: int, message: str) -> None:
+    result = CliRunner().invoke(app, ["bench", *options])
+    assert result.exit_code == status
+    assert message in result.output
+
+
+def test_compiler_is_told_briefly() -> None:
+    text = "GCC version 12.2.0 -march=znver3 -mavx2 --param=l1-cache-size=48 -O3 -fno-math-errno"
+    assert bench.brief(text) == "GCC version 12.2.0 -O3 -fno-math-errno -march=znver3"
