@@ -207,10 +207,11 @@ def provenance() -> dict[str, str]:
 
 
 def brief(compiler: str) -> str:
-    """Shorten a compiler's options to those that a user chooses."""
-    chosen = [o for o in compiler.split() if not o.startswith(("-m", "--param", "-fpre", "-I"))]
-    machine = [o for o in compiler.split() if o.startswith("-march=")]
-    return " ".join(chosen + machine)
+    """Shorten a compiler and its options to what decides about speed and bits."""
+    name, _, options = compiler.partition(" -")
+    idle = ("-fPIC", "-fdiagnostics", "-fpre-include", "-ffree")
+    told = [o for o in f"-{options}".split() if o.startswith(("-O", "-march=", "-f"))]
+    return " ".join([name, *(o for o in told if not o.startswith(idle))])
 
 
 def _processor() -> str:

@@ -57,6 +57,9 @@ def pack(state: State) -> tuple[Matrix, Matrix]:
     prognostic = _matrix(PROGNOSTICS, columns, ncell)
     for place, variable in enumerate(ENVIRONMENT):
         _bound(variable, environment[:, place])
+    for place, variable in enumerate(PROGNOSTICS):
+        amount = prognostic[:, place]
+        _refuse(variable, amount, amount > variable.maximum)
     return environment, prognostic
 
 
@@ -113,7 +116,7 @@ def _matrix(table: tuple[Variable, ...], columns: Mapping[str, Matrix], ncell: i
 def _bound(variable: Variable, column: Matrix) -> None:
     """Refuse what is out of range; clip, in place, what is so by round-off."""
     low, high = variable.minimum, variable.maximum
-    slack = ROUND_OFF if np.isfinite(high) else 0.0
+    slack = ROUND_OFF if high == 1.0 else 0.0
     below = column <= low if variable.above else column < low - slack
     _refuse(variable, column, below | (column > high + slack))
     np.clip(column, low, high, out=column)

@@ -14,6 +14,8 @@ AVOGADRO = 6.02214e23
 """[mol-1], of the HAM2 generation."""
 MICROGRAM = 1e-12
 """1 ug m-3 in g cm-3."""
+MOST = 1e30
+"""No amount is larger: what is, is a missing value of netCDF (1e36) or the like."""
 
 Role = Literal["environment", "gas", "mass", "number", "diagnostic", "split"]
 
@@ -70,7 +72,7 @@ class Variable:
     mode: str | None = None
     species: str | None = None
     minimum: float = 0.0
-    maximum: float = math.inf
+    maximum: float = MOST
     above: bool = False
     default: float | None = 0.0
     negligible: float = 0.0
@@ -78,9 +80,8 @@ class Variable:
     @property
     def allowed(self) -> str:
         """The allowed range with its unit, as text."""
-        opening = "(" if self.above or math.isinf(self.minimum) else "["
-        closing = ")" if math.isinf(self.maximum) else "]"
-        return f"{opening}{self.minimum:g}, {self.maximum:g}{closing} {self.unit}"
+        opening = "(" if self.above else "["
+        return f"{opening}{self.minimum:g}, {self.maximum:g}] {self.unit}"
 
 
 SPECIES = (
@@ -145,7 +146,7 @@ def _environment(
     long_name: str,
     *,
     minimum: float = 0.0,
-    maximum: float = math.inf,
+    maximum: float = MOST,
     above: bool = False,
     default: float | None = 0.0,
 ) -> Variable:
@@ -173,7 +174,7 @@ ENVIRONMENT = (
     ),
     _environment("cloud_fraction", "1", "cloud cover", maximum=1.0),
     # Negative where other processes take H2SO4 away; M7 lets them take no more than there is.
-    _environment("h2so4_production", "cm-3 s-1", "production of H2SO4 vapour", minimum=-math.inf),
+    _environment("h2so4_production", "cm-3 s-1", "production of H2SO4 vapour", minimum=-MOST),
     _environment("ion_pair_production", "cm-3 s-1", "production of ion pairs"),
     _environment("forest_fraction", "1", "forest fraction", maximum=1.0),
     _environment("boundary_layer", "1", "1 in the boundary layer, 0 above it", maximum=1.0),
@@ -274,7 +275,7 @@ def _moved(name: str, long_name: str) -> Variable:
         long_name=long_name,
         mode=next((token for token in tokens if token in names(MODES)), "ns"),
         species=species.name if species else None,
-        minimum=-math.inf,
+        minimum=-MOST,
     )
 
 

@@ -411,10 +411,10 @@ def kappa_size(found: Properties, mode: str, particles: float, air: Air, scheme:
     if dry <= scheme.limit.kappa_radius:
         found.density[mode] = 1.0
         return
-    kappa = sum(KAPPA[s] * v for s, v in volumes.items()) / dry_volume
     hygroscopic = sum(v for s, v in volumes.items() if KAPPA[s] > 0.0)
-    if hygroscopic <= scheme.limit.hygroscopic_volume:
-        kappa = 0.0
+    kappa = 0.0
+    if hygroscopic > scheme.limit.hygroscopic_volume:  # averaged as the real generation does
+        kappa = sum(KAPPA[s] * v for s, v in volumes.items()) / hygroscopic
     wet = dry * kappa_growth(dry, kappa, air.humidity, air.temperature)
     factor = average_mass_factor(mode)
     water_volume = sphere(wet * factor, scheme) - sphere(dry * factor, scheme)

@@ -63,5 +63,8 @@ def test_command_tells_what_is_wrong(options: list[str], status: int, message: s
 
 
 def test_compiler_is_told_briefly() -> None:
-    text = "GCC version 12.2.0 -march=znver3 -mavx2 --param=l1-cache-size=48 -O3 -fno-math-errno"
-    assert bench.brief(text) == "GCC version 12.2.0 -O3 -fno-math-errno -march=znver3"
+    text = (
+        "GCC version 12.2.0 -march=znver3 -mavx2 --param=l1-cache-size=48 -fPIC -O3 "
+        "-fno-math-errno -fdiagnostics-color=always folder/name.p -J other"
+    )
+    assert bench.brief(text) == "GCC version 12.2.0 -march=znver3 -O3 -fno-math-errno"
