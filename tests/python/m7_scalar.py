@@ -687,9 +687,7 @@ def nucleation(
     loss = molecules * rate + organic_molecules * organic_rate
     if total <= EPSILON or loss <= 0.0:
         return gas, 0.0, 0.0
-    left = clear - timestep * loss / (1.0 + sink * timestep)
-    left = min(max(left, 0.0), clear)
-    used = (clear - left) * (1.0 - air.cloud)
+    used = min(timestep * loss / (1.0 + sink * timestep), clear) * (1.0 - air.cloud)
     return gas - used, used * total / loss, used
 
 
