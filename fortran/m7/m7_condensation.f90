@@ -89,7 +89,7 @@ contains
       do i = 1, lanes
         acts = total(i) > 1.0e-10_wp
         rate = merge(total(i), 1.0_wp, acts)
-        supply = gas(i) + production(i)*timestep
+        supply = max(gas(i) + production(i)*timestep, 0.0_wp)
         left = gas(i)*kept(i) + production(i)*lost(i)/rate
         taken = merge(gas(i)*lost(i) + production(i)*late(i)/rate, supply, left > 0.0_wp)
         left = max(left, 0.0_wp)

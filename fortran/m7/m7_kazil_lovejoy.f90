@@ -8,6 +8,7 @@ module m7_kazil_lovejoy
   !! H2SO4 molecules, the temperature index running fastest. Numbers are separated by blanks or
   !! line ends.
   use m7_kinds, only: lanes, wp
+  use m7_math, only: is_finite
   implicit none (type, external)
   private
   public :: kazil_lovejoy, load_table, nucleation_table_type
@@ -72,18 +73,20 @@ contains
       allocate (axis(count_axis), ln_rate(product(length)))
       read (unit, *, iostat=i, iomsg=reason) axis, ln_rate
       if (i /= 0) message = 'nucleation table '//trim(path)//': '//trim(reason)
+      if (i == 0) then
+        if (.not. (all(is_finite(axis)) .and. all(is_finite(ln_rate)))) then
+          message = 'nucleation table '//trim(path)//': a number is not finite'
+        end if
+      end if
       first = 1
       do k = 1, n_axis
-        if (i /= 0) exit
+        if (message /= '') exit
         if (any(axis(first + 1:first + length(k) - 1) <= axis(first:first + length(k) - 2))) then
           message = 'nucleation table '//trim(path)//': the axis of '//trim(axis_name(k)) &
             //' does not ascend'
         end if
         first = first + length(k)
       end do
-      if (i == 0 .and. .not. all(abs(ln_rate) < huge(1.0_wp))) then
-        message = 'nucleation table '//trim(path)//': ln J is not finite everywhere'
-      end if
     end if
     close (unit)
     if (message /= '') return

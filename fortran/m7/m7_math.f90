@@ -4,7 +4,7 @@ module m7_math
   use m7_kinds, only: lanes, wp
   implicit none (type, external)
   private
-  public :: cube_root, decay
+  public :: cube_root, decay, is_finite
 
 contains
 
@@ -34,6 +34,14 @@ contains
       root(i) = merge(real(a*g*g, wp), 0.0_wp, x(i) > 1.0e-250_wp)
     end do
   end subroutine cube_root
+
+  elemental logical function is_finite(x)
+    !! Neither infinite nor NaN, by the bits: comparing a NaN would raise a host's trap.
+    real(wp), intent(in) :: x
+    integer(int64), parameter :: exponent_bits = shiftl(2047_int64, 52)
+
+    is_finite = iand(transfer(real(x, real64), 0_int64), exponent_bits) /= exponent_bits
+  end function is_finite
 
   pure subroutine decay(x, left, lost, late)
     !! exp(-x), 1 - exp(-x) and x - (1 - exp(-x)) for x >= 0, none with cancellation: what is left

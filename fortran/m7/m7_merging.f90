@@ -29,28 +29,29 @@ contains
     real(wp), intent(inout) :: mass(lanes, n_mass), number(lanes, n_mode)
     real(wp), intent(inout) :: moved(lanes, n_split)
     integer :: i, j, k, to
-    real(wp) :: mass_share(lanes, ns:as), number_share(lanes, ns:as)
+    real(wp) :: mass_kept(lanes, ns:as), number_kept(lanes, ns:as)
 
     do k = ns, as
-      call merging_shares(config, k, dry_radius(:, k), mass, number(:, k), mass_share(:, k), &
-        number_share(:, k))
+      call kept_shares(config, k, dry_radius(:, k), mass, number(:, k), mass_kept(:, k), &
+        number_kept(:, k))
       do i = 1, lanes
-        moved(i, merged_num_ns + k - ns) = number_share(i, k)*number(i, k)
+        moved(i, merged_num_ns + k - ns) = (1.0_wp - number_kept(i, k))*number(i, k)
       end do
     end do
     do j = 1, n_merged
       do i = 1, lanes
-        moved(i, merged_split(j)) = mass_share(i, merged_mode(j))*mass(i, merged_from(j))
+        moved(i, merged_split(j)) = (1.0_wp - mass_kept(i, merged_mode(j))) &
+          *mass(i, merged_from(j))
       end do
     end do
     do k = ns, as
       do i = 1, lanes
-        number(i, k) = (1.0_wp - number_share(i, k))*number(i, k)
+        number(i, k) = number_kept(i, k)*number(i, k)
       end do
     end do
     do j = 1, n_merged
       do i = 1, lanes
-        mass(i, merged_from(j)) = (1.0_wp - mass_share(i, merged_mode(j)))*mass(i, merged_from(j))
+        mass(i, merged_from(j)) = mass_kept(i, merged_mode(j))*mass(i, merged_from(j))
       end do
     end do
     do k = ns, as
@@ -66,15 +67,15 @@ contains
     end do
   end subroutine merge_modes
 
-  pure subroutine merging_shares(config, k, dry_radius, mass, number, mass_share, number_share)
-    !! Shares of mass and number that leave mode k: none until its mean particle outgrows that of
-    !! the mode's middle radius; then what stays is the part below the upper edge, at the middle
-    !! radius. Where what leaves would be smaller than the upper edge, fewer particles take the mass
-    !! (ham2), or fewer and less of it (m7_2004).
+  pure subroutine kept_shares(config, k, dry_radius, mass, number, mass_kept, number_kept)
+    !! Shares of mass and number that stay in mode k: all until its mean particle outgrows that of
+    !! the mode's middle radius; then the part below the upper edge, at the middle radius. Where
+    !! what leaves would be smaller than the upper edge, fewer particles take the mass (ham2), or
+    !! fewer and less of it (m7_2004). Shares that leave would cancel where little stays.
     type(m7_config_type), intent(in) :: config
     integer, intent(in) :: k
     real(wp), intent(in) :: dry_radius(lanes), mass(lanes, n_mass), number(lanes)
-    real(wp), intent(out) :: mass_share(lanes), number_share(lanes)
+    real(wp), intent(out) :: mass_kept(lanes), number_kept(lanes)
     integer :: i, index, species
     logical :: grown(lanes), older, small
     real(wp) :: below, edge, least, mean(lanes), middle, t, volume(lanes)
@@ -97,8 +98,8 @@ contains
         dry_radius(i) > config%merging_radius_min
       mean(i) = volume(i)/merge(number(i), 1.0_wp, grown(i))
       grown(i) = grown(i) .and. mean(i) > middle
-      mass_share(i) = 0.0_wp
-      number_share(i) = 0.0_wp
+      mass_kept(i) = 1.0_wp
+      number_kept(i) = 1.0_wp
     end do
     if (.not. any(grown)) return
     do i = 1, lanes
@@ -109,15 +110,15 @@ contains
       t = merge(mean(i), 2.0_wp*middle, grown(i))
       small = t - below*middle < edge*(1.0_wp - below)
       if (older) then
-        mass_share(i) = merge((t - middle)/(edge - middle)*(edge/t), 1.0_wp - below*middle/t, small)
-        number_share(i) = merge((t - middle)/(edge - middle), 1.0_wp - below, small)
+        number_kept(i) = merge((edge - t)/(edge - middle), below, small)
+        mass_kept(i) = number_kept(i)*middle/t
       else
-        mass_share(i) = 1.0_wp - below*middle/t
-        number_share(i) = merge((t - below*middle)/edge, 1.0_wp - below, small)
+        number_kept(i) = merge((edge - t + below*middle)/edge, below, small)
+        mass_kept(i) = below*middle/t
       end if
       grown(i) = grown(i) .and. (1.0_wp - below)*number(i) > least
-      mass_share(i) = merge(mass_share(i), 0.0_wp, grown(i))
-      number_share(i) = merge(number_share(i), 0.0_wp, grown(i))
+      mass_kept(i) = merge(mass_kept(i), 1.0_wp, grown(i))
+      number_kept(i) = merge(number_kept(i), 1.0_wp, grown(i))
     end do
-  end subroutine merging_shares
+  end subroutine kept_shares
 end module m7_merging

@@ -77,7 +77,8 @@ contains
       q = merge(turn(i)/timestep, 1.0_wp, fed)
       ! n = (N (q - b t) + 2 c t)/(q + (2 a N + b) t) with t = tanh(q dt/2) = (1 - E)/(1 + E)
       rest = 4.0_wp*a(i)*c/(q + b(i))*(1.0_wp + e(i)) + 2.0_wp*b(i)*e(i)
-      rest = (rest*start(i) + 2.0_wp*c*all(i))/(q*(1.0_wp + e(i)) + (2.0_wp*a(i)*start(i) + b(i))*all(i))
+      rest = (rest*start(i) + 2.0_wp*c*all(i)) &
+        /(q*(1.0_wp + e(i)) + (2.0_wp*a(i)*start(i) + b(i))*all(i))
       legacy = alone .and. .not. config%source_coagulation .and. a(i)*start(i)*start(i) < c
       rest = merge(total(i), min(rest, total(i)), legacy)
       lost = total(i) - rest

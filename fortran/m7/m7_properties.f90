@@ -227,6 +227,8 @@ contains
       droplet = dissolved*100.0_wp/percent(i)
       wet_mass = droplet + core_mass(i)
       wet_volume(i) = merge(droplet/solution_density(i) + core_volume(i), 0.0_wp, sized)
+      ! A salt particle without sulfate has a dry volume, but nothing in this solution.
+      sized = wet_volume(i) > 0.0_wp
       density(i) = merge(wet_mass/merge(wet_volume(i), 1.0_wp, sized), 0.0_wp, sized)
       water(i) = merge((droplet - dissolved)*number(i)*1.0e3_wp, 0.0_wp, acid)
     end do

@@ -8,6 +8,7 @@ module m7_step
     nucleation_vehkamaki2002, organic_kinetic, organic_none, profile_ham2, profile_m7_2004, &
     water_kappa, water_zsr
   use m7_kinds, only: lanes, wp
+  use m7_math, only: is_finite
   use m7_merging, only: merge_modes
   use m7_modes, only: as, cs, n_mass, n_mode, n_soluble, ns, so4_cs, so4_ns
   use m7_nucleation, only: nucleate
@@ -261,8 +262,12 @@ contains
     real(wp), intent(in) :: timestep
 
     status = m7_bad_timestep
-    if (.not. (timestep > 0.0_wp .and. timestep <= huge(1.0_wp))) return
+    if (.not. is_finite(timestep)) return
+    if (timestep <= 0.0_wp) return
     status = m7_bad_config
+    if (.not. is_finite(config%tolerance)) return
+    if (.not. all(is_finite(config%density))) return
+    if (.not. all(is_finite(config%kappa))) return
     if (config%profile /= profile_m7_2004 .and. config%profile /= profile_ham2) return
     if (config%water /= water_zsr .and. config%water /= water_kappa) return
     if (config%nucleation < nucleation_none) return
@@ -271,9 +276,9 @@ contains
       .and. .not. allocated(config%table%ln_rate)) return
     if (config%organic_nucleation < organic_none) return
     if (config%organic_nucleation > organic_kinetic) return
-    if (any(.not. config%density > 0.0_wp) .or. any(.not. config%kappa >= 0.0_wp)) return
+    if (any(config%density <= 0.0_wp) .or. any(config%kappa < 0.0_wp)) return
     if (config%substeps < 0 .or. config%substeps_max < 1) return
-    if (.not. config%tolerance > 0.0_wp) return
+    if (config%tolerance <= 0.0_wp) return
     status = m7_ok
   end function check_settings
 
@@ -299,8 +304,6 @@ contains
     logical :: done(lanes), last, still(lanes)
     type(cells_type) :: coarse, fine, start
 
-    ! The gas must cover what other processes take out of it.
-    air%production = max(air%production, -cells%gas/timestep)
     call solution_terms(air%pressure, air%temperature, air%relative_humidity, air%solution)
     if (config%substeps > 0) then
       call integrate(config, timestep, config%substeps, air, cells)
@@ -405,9 +408,10 @@ contains
 
     cells%moved = 0.0_wp
     virtual = 0.0_wp
-    production = air%production
+    ! The gas must cover what other processes take out of it.
+    production = max(air%production, -cells%gas/timestep)
     if (config%profile == profile_m7_2004) then
-      cells%gas = cells%gas + production*timestep
+      cells%gas = max(cells%gas + production*timestep, 0.0_wp)
       production = 0.0_wp
     end if
     if (first .or. config%profile == profile_m7_2004) call particle_properties(config, &
@@ -436,7 +440,7 @@ contains
         end do
       end do
     else
-      cells%gas = cells%gas + production*timestep
+      cells%gas = max(cells%gas + production*timestep, 0.0_wp)
     end if
     call nucleate(config, timestep, air%temperature, air%relative_humidity, air%cloud_fraction, &
       air%ion_pair_production, air%forest_fraction, air%boundary_layer, total, cells%gas, &

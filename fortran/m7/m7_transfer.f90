@@ -47,7 +47,7 @@ contains
     real(wp), intent(inout) :: moved(lanes, n_split)
     !! Holds what condensed and nucleated
     integer :: i, j, split
-    real(wp) :: amount, coat(lanes, ki:ci), per_ks, per_ns, start(lanes, n_mode)
+    real(wp) :: amount, coat(lanes, ki:ci), old_ks, old_ns, start(lanes, n_mode)
     real(wp) :: start_mass(lanes, n_mass), stay(lanes, n_mode), sulfate(lanes, ki:ci)
 
     start = number
@@ -61,13 +61,16 @@ contains
     call coagulate_ks_as(config, timestep, kernel, start, number, stay(:, ks), moved)
 
     do i = 1, lanes
-      per_ns = mass(i, so4_ns)/merge(start(i, ns), 1.0_wp, start(i, ns) > 0.0_wp)
-      per_ks = mass(i, so4_ks)/merge(start(i, ks), 1.0_wp, start(i, ks) > 0.0_wp)
-      sulfate(i, ki) = moved(i, condensed + ki) + moved(i, collided + ns_ki)*per_ns
-      sulfate(i, ai) = moved(i, condensed + ai) + moved(i, collided + ns_ai)*per_ns &
-        + moved(i, collided + ks_ai)*per_ks
-      sulfate(i, ci) = moved(i, condensed + ci) + moved(i, collided + ns_ci)*per_ns &
-        + moved(i, collided + ks_ci)*per_ks
+      ! Shares before masses: the mean mass of a residue of 1e-300 particles would overflow.
+      old_ns = merge(start(i, ns), 1.0_wp, start(i, ns) > 0.0_wp)
+      old_ks = merge(start(i, ks), 1.0_wp, start(i, ks) > 0.0_wp)
+      sulfate(i, ki) = moved(i, condensed + ki) + moved(i, collided + ns_ki)/old_ns*mass(i, so4_ns)
+      sulfate(i, ai) = moved(i, condensed + ai) &
+        + moved(i, collided + ns_ai)/old_ns*mass(i, so4_ns) &
+        + moved(i, collided + ks_ai)/old_ks*mass(i, so4_ks)
+      sulfate(i, ci) = moved(i, condensed + ci) &
+        + moved(i, collided + ns_ci)/old_ns*mass(i, so4_ns) &
+        + moved(i, collided + ks_ci)/old_ks*mass(i, so4_ks)
     end do
     do j = 1, n_move
       split = coagulated_so4_ns_ks + j - 1

@@ -10,8 +10,7 @@ module test_cells
   use test_support, only: same_bits
   implicit none (type, external)
   private
-  public :: arranged, cells_type, defaults, random_cells, same
-  public :: signalling
+  public :: arranged, cells_type, defaults, random_cells, same, signalling
 
   integer, parameter, public :: pressure = 1, temperature = 2, humidity = 3, cloud = 4
   integer, parameter, public :: production = 5, ions = 6, forest = 7, boundary_layer = 8
@@ -178,6 +177,8 @@ contains
   end function same
 
   pure real(wp) function signalling()
+    !! A NaN that traps when it is computed with, even compared.
+
     signalling = transfer(9219994337134247936_int64, signalling)
   end function signalling
 end module test_cells
