@@ -10,6 +10,9 @@ define needed
 gcc gcc --version
 g++ g++ --version
 gfortran gfortran --version
+nlohmann-json3-dev g++ -fsyntax-only -include nlohmann/json.hpp -x c++ /dev/null
+pkgconf pkg-config --version
+libnetcdff-dev pkg-config --exists netcdf-fortran
 python3-venv $(PYTHON) -c 'import ensurepip, venv'
 python3-dev $(PYTHON) -c 'import sysconfig; open(sysconfig.get_path("include") + "/Python.h")'
 endef
@@ -17,6 +20,7 @@ export needed
 
 run: build
 	pyemu box
+	pyemu online
 
 test: build build/debug/build.ninja
 	meson test -C build/debug --print-errorlogs
@@ -40,7 +44,7 @@ clean:
 # Move every locked version to the newest that pyproject.toml allows.
 lock: .venv/.packages
 	python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	print(*p["dependencies"], *p["optional-dependencies"]["dev"], sep="\n")' > build/wanted
+	print(*(d for d in p["dependencies"] if "torch" not in d), *p["optional-dependencies"]["dev"], sep="\n")' > build/wanted
 	python -m pip install --upgrade --upgrade-strategy eager -r build/wanted
 	python -m pip freeze --exclude m7emu --exclude torch > requirements.lock
 
@@ -57,10 +61,10 @@ build/.system: Makefile
 	  $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null || exit 1; fi
 	@touch $@
 
-# When blocks need torch: its CPU build comes first, as any other would pull gigabytes of CUDA:
-#	python -m pip install -q torch==2.13.0
+# The CPU build of torch comes first, as any other would pull gigabytes of CUDA.
 .venv/.packages: requirements.lock build/.system
 	[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	python -m pip install -q --disable-pip-version-check torch==2.13.0
 	python -m pip install -q --disable-pip-version-check -r requirements.lock
 	@touch $@
 

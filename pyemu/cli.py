@@ -1,5 +1,6 @@
 """The command `pyemu`."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    track,
+)
 
 app = typer.Typer(
     help="Emulators of the M7 aerosol microphysics, and its reference.",
@@ -33,6 +41,28 @@ class Water(StrEnum):
     kappa = "kappa"
 
 
+class Nucleation(StrEnum):
+    """Nucleation of sulfate."""
+
+    vehkamaki2002 = "vehkamaki2002"
+    none = "none"
+
+
+class Part(StrEnum):
+    """What records are for; the seeds of the parts have nothing in common."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+class Engine(StrEnum):
+    """What runs a model."""
+
+    torch = "torch"
+    native = "native"
+
+
 class Organic(StrEnum):
     """Organic nucleation."""
 
@@ -41,6 +71,11 @@ class Organic(StrEnum):
     kinetic = "kinetic"
 
 
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of torch [default: all].")]
+Map = Annotated[
+    str | None,
+    typer.Option("--map", help="Names and units of foreign records: file or echam_ham."),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write what was measured to this file.")]
 
 
@@ -144,10 +179,248 @@ def bench(
             console.print(f"wrote {json}", highlight=False)
 
 
+@app.command(
+    epilog="Example: pyemu sample train.nc --count 200000 --timestep 450 --timestep 1800 --seed 1"
+)
+def sample(
+    output: Annotated[Path, typer.Argument(help="The records, netCDF-4.")],
+    count: Annotated[int, typer.Option(help="Cells.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 1,
+    part: Annotated[Part, typer.Option(help="Part: none shares a seed.")] = Part.train,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="Kinds of air, twice for double share [default: boxes, space_filling]."),
+    ] = None,
+    timestep: Annotated[
+        list[float] | None, typer.Option(help="Timesteps of M7 [s], in turn [default: 900].")
+    ] = None,
+    between: Annotated[
+        bool, typer.Option("--between", help="Draw timesteps between the least and the largest.")
+    ] = False,
+    substeps: Annotated[str, typer.Option(help="Parts of the timestep, or converged.")] = "1",
+    profile: Annotated[Profile, typer.Option(help="Generation of M7.")] = Profile.ham2,
+    water: Annotated[Water, typer.Option(help="Water uptake.")] = Water.zsr,
+    nucleation: Annotated[
+        Nucleation, typer.Option(help="Nucleation of sulfate.")
+    ] = Nucleation.vehkamaki2002,
+    organic: Annotated[Organic, typer.Option(help="Organic nucleation.")] = Organic.none,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Keep what each process moved, too.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=0, help="Threads, 0 for all cores.")] = 0,
+    json: Json = None,
+) -> None:
+    """Make records of M7 from boxes of air and space-filling states; goes on after a kill."""
+    from pyemu import sampling
+    from pyemu.files import check_target, write_json
+    from pyemu.reference import Config
+
+    with plain_errors():
+        if json is not None:
+            check_target(json)
+        plan = sampling.Sample(
+            count=count,
+            seed=seed,
+            part=part.value,
+            kinds=tuple(kind or ("boxes", "space_filling")),
+            timesteps=tuple(timestep or (900.0,)),
+            between=between,
+            config=Config(
+                profile=profile.value,
+                water=water.value,
+                nucleation=nucleation.value,
+                organic_nucleation=organic.value,
+            ),
+            substeps=sampling.parts_of_step(substeps),
+            labels=labels,
+        )
+        facts = sampling.sample(plan, output, threads=threads, watch=progress("records"))
+        if json is not None:
+            write_json(json, facts)
+        Console().print(f"wrote {output}: {count} cells", highlight=False)
+
+
+@app.command(
+    epilog="Example: pyemu train train.nc --validation validation.nc --output model.safetensors"
+)
+def train(
+    records: Annotated[list[Path], typer.Argument(help="Records to learn from, netCDF.")],
+    output: Annotated[Path, typer.Option(help="The model file; curves go beside it as CSV.")],
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Records to choose on [default: one trajectory of twenty]."),
+    ] = None,
+    map: Map = None,  # noqa: A002
+    config: Annotated[Path | None, typer.Option(help="TOML file of `TrainConfig`.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and batches.")] = None,
+    threads: Threads = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder of events.")] = None,
+    json: Json = None,
+) -> None:
+    """Train a model on records; goes on after a kill. Under torchrun, in several processes."""
+    import torch
+
+    from pyemu import train as training
+    from pyemu.files import check_target, write_json
+    from pyemu.records import open_records
+    from pyemu.trainconfig import TrainConfig
+
+    with plain_errors(), _told("training") as tell:
+        if json is not None:
+            check_target(json)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        model = training.run(
+            TrainConfig.read(config, seed=seed),
+            open_records(records, map),
+            training.Files(model=output, tensorboard=tensorboard),
+            validation=open_records(validation, map) if validation else None,
+            origin=records,
+            command="pyemu " + " ".join(sys.argv[1:]),
+            tell=tell,
+        )
+        if json is not None:
+            write_json(json, model.provenance)
+        scores = ", ".join(f"{k} {v}" for k, v in model.provenance["scores"].items())
+        Console().print(f"wrote {output}: {scores}", highlight=False)
+
+
+@app.command(
+    epilog="Example: pyemu evaluate model.safetensors test.nc --baselines train.nc --json r.json"
+)
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A model file.")],
+    records: Annotated[list[Path], typer.Argument(help="Records that training has not seen.")],
+    baselines: Annotated[
+        list[Path] | None,
+        typer.Option(help="Records to train Harder et al.'s networks on; kept beside the first."),
+    ] = None,
+    baseline_cells: Annotated[int, typer.Option(min=256, help="Cells of them used.")] = 50_000,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of the baselines.")] = 100,
+    cells: Annotated[int | None, typer.Option(min=1, help="At most so many cells.")] = None,
+    engine: Annotated[Engine, typer.Option(help="What runs the model.")] = Engine.torch,
+    threads: Threads = None,
+    figure: Annotated[Path, typer.Option(help="The figure, PNG.")] = Path("report/evaluate.png"),
+    map: Map = None,  # noqa: A002
+    json: Json = None,
+) -> None:
+    """Score a model on records, beside persistence and Harder et al.'s networks."""
+    import torch
+
+    from pyemu import evaluate as judged
+    from pyemu import scorecard
+    from pyemu.files import check_target, write_json
+    from pyemu.modelfile import read
+
+    with plain_errors():
+        for target in (_in_new_folder(figure), json):
+            if target is not None:
+                check_target(target)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        content = read(model)
+        run = (
+            judged.native_engine(model) if engine is Engine.native else judged.torch_engine(content)
+        )
+        test = judged.some_cells(records, map, cells)
+        after, flags = run(test)
+        scores = {"model": judged.score(test, after, flags)}
+        scores["persistence"] = judged.score(test, judged.early(test))
+        if baselines:
+            given = judged.some_cells(baselines, map, baseline_cells)
+            watch = progress("Harder et al.")
+            scores |= judged.harder_scores(baselines, given, test, epochs, watch)
+        scorecard.figure(test, after, figure, f"{content.title}: tendencies of a step")
+        console = Console()
+        console.print(scorecard.table(scores, content.title))
+        facts = {name: found.facts() for name, found in scores.items()}
+        if json is not None:
+            write_json(json, {"model_file": str(model), "engine": engine.value, **facts})
+        console.print(f"wrote {figure}", highlight=False)
+
+
+@app.command(epilog="Example: pyemu online --model first --days 5 --output report")
+def online(
+    model: Annotated[str, typer.Option(help="Shipped model or model file.")] = "first",
+    days: Annotated[float, typer.Option(help="Length of the runs [days].")] = 5.0,
+    output: Annotated[Path, typer.Option(help="Folder of runs and figures.")] = Path("report"),
+    threads: Annotated[int, typer.Option(min=1, help="OpenMP threads.")] = 2,
+    host: Annotated[Path | None, typer.Option(help="The host [default: as built].")] = None,
+    json: Json = None,
+) -> None:
+    """Run the host with M7 and with an emulator from the same start, and compare."""
+    from pyemu import comparison, scorecard
+    from pyemu import evaluate as judged
+    from pyemu import online as hosted
+    from pyemu.emulator import path_of
+    from pyemu.files import check_target, write_json
+    from pyemu.modelfile import read
+
+    console = Console()
+    with plain_errors():
+        config = hosted.OnlineConfig(
+            model=path_of(model), folder=output, days=days, threads=threads, host=host
+        )
+        json = check_target(json or _in_new_folder(output / "online.json"))
+        seconds = hosted.run(config, lambda text: console.print(text, highlight=False))
+        facts = hosted.facts(config, seconds)
+        cells = judged.some_cells(hosted.records(config), None, None)
+        after, flags = judged.native_engine(config.model)(cells)
+        scores = judged.score(cells, after, flags).facts()
+        title = f"{read(config.model).title}: tendencies at the states of the M7 run"
+        scorecard.figure(cells, after, output / "tendencies.png", title)
+        comparison.series_figure(config, output / "series.png")
+        comparison.zonal_figure(config, output / "zonal.png")
+        write_json(json, {**facts, "evaluation": scores})
+        console.print(comparison.table(facts, scores))
+        console.print(f"wrote {output}/series.png, zonal.png, tendencies.png", highlight=False)
+
+
+@app.command(epilog="Example: pyemu info model.safetensors --json model.json")
+def info(
+    model: Annotated[Path, typer.Argument(help="A model file.")],
+    json: Json = None,
+) -> None:
+    """Print what a model file holds, after checking all of it."""
+    from pyemu import info as told
+    from pyemu.files import check_target, write_json
+    from pyemu.modelfile import read
+
+    with plain_errors():
+        if json is not None:
+            check_target(json)
+        content = read(model)
+        Console().print(told.tables(content))
+        if json is not None:
+            write_json(json, told.facts(content))
+
+
 def progress(what: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
     """Wrap steps of long work in a progress bar on standard error."""
     console = Console(stderr=True)
     return lambda steps: track(steps, description=what, console=console, transient=True)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[Callable[[int, int, dict[str, Any]], None]]:
+    """Show steps done of long work, and the last losses and scores, on standard error."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(what, total=None, last="")
+
+        def tell(done: int, total: int, row: dict[str, Any]) -> None:
+            shown = [f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, float)]
+            bar.update(task, completed=done, total=total, last=", ".join(shown))
+
+        yield tell
 
 
 @contextmanager

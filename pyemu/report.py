@@ -37,7 +37,7 @@ SPECIES_COLOURS = {
 }
 _SMALLEST = 1e-4
 """Number that is worth showing [cm-3]."""
-_STYLE = {
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -94,7 +94,7 @@ def box_figure(data: xr.Dataset, path: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(11.0, 10.5))
         grid = figure.add_gridspec(
             3,

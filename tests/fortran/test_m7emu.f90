@@ -125,7 +125,8 @@ contains
           cells%mass(i, level, k) = 2.0_real64*amount(k)*draw(seed)
         end do
         do k = 1, n_mode
-          cells%number(i, level, k) = 2.0_real64*particles(k)*max(draw(seed) - 0.1_real64, 0.0_real64)
+          cells%number(i, level, k) = particles(k)*max(2.0_real64*draw(seed) - 0.2_real64, &
+            0.0_real64)
         end do
       end do
     end do

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,11 +15,15 @@ def block(language: str) -> str:
     return str(found[0])
 
 
+def run(command: list[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+
+
 def test_python(tmp_path: Path) -> None:
     code = block("python")
     assert code.count("\n") <= 20
     (tmp_path / "example.py").write_text(code)
-    done = subprocess.run(["python", "example.py"], cwd=tmp_path, capture_output=True, text=True)
+    done = run([sys.executable, "example.py"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 1
 
@@ -29,7 +34,7 @@ def test_fortran(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text()
     command = next(line for line in text.splitlines() if line.startswith("    gfortran "))
     for call in (command, "./a.out"):
-        done = subprocess.run(shlex.split(call), cwd=tmp_path, capture_output=True, text=True)
+        done = run(shlex.split(call), tmp_path)
         assert done.returncode == 0, done.stderr
     left = float(done.stdout.split()[-2])
     assert 0.0 < left < 1000.0

@@ -1,0 +1,55 @@
+// A block of cells, one in each lane: its air, its state, its sizes.
+#pragma once
+
+#include "lanes.h"
+#include "modes.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// Always in double: a few numbers, from which small differences are taken.
+struct Air {
+  pack<double> pressure, temperature;             // [Pa], [K]
+  pack<double> relative_humidity, cloud_fraction; // [1], [1]
+  pack<double> production;                        // of H2SO4 [molecules cm-3 s-1]
+  pack<double> forest_fraction, boundary_layer;   // [1], 0 or 1
+};
+
+// In the host's precision: what is conserved. T is float or double.
+template <class T> struct State {
+  pack<T> gas;                          // [molecules cm-3]
+  pack<T> mass[n_mass], number[n_mode]; // [molecules or ug m-3], [cm-3]
+};
+
+// The same as a formula sees it.
+template <class T> struct Amounts {
+  pack<T> mass[n_mass], number[n_mode];
+};
+
+template <class T> struct Sizes {
+  pack<T> wet_radius[n_mode], dry_radius[n_soluble]; // count medians [cm]
+  pack<T> density[n_mode], water[n_soluble];         // ambient [g cm-3], [kg m-3]
+};
+
+// Scale shares of a whole, each right to float's or double's precision, so that they add up to 1 in
+// the precision they are applied in. Their sum is 1 + e with a small e: 1/(1 + e) = 1 - e + e**2.
+template <class T, int n> M7EMU_INLINE void normalise(pack<T> (&share)[n]) {
+  using R = pack<T>;
+  R sum = share[0];
+  for (int i = 1; i < n; ++i)
+    sum = sum + share[i];
+  const R excess = sum - R(T(1));
+  const R scale = R(T(1)) - (excess - excess * excess);
+  for (int i = 0; i < n; ++i)
+    share[i] = share[i] * scale;
+}
+
+// x/y, 0 where y is next to nothing.
+template <class T> M7EMU_INLINE pack<T> quotient(pack<T> x, pack<T> y) {
+  using R = pack<T>;
+  const auto some = y > R(T(1.0e-30));
+  return select(some, x / select(some, y, R(T(1))), R(T(0)));
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,79 @@
+// Condensation of H2SO4: section 9 of the physics contract (Fuchs 1959; Vignati 1999).
+#pragma once
+
+#include "cells.h"
+#include "math.h"
+#include "parameters.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// Of H2SO4 on soluble and insoluble particles [1]
+M7EMU_TABLE double accommodation[n_mode] = {1.0, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3};
+// Share of the gas that the 2004 generation condenses at most in a step [1]
+constexpr double euler_limit = 0.95;
+// Cloud droplets form on the largest soluble mode there is.
+M7EMU_TABLE int cloud_order[n_mode] = {cs, as, ks, ns, ci, ai, ki};
+
+// Loss rate of H2SO4 to each mode [s-1] by Fuchs' flux matching at the count median radius [cm].
+template <class T>
+M7EMU_FUNCTION void condensation_sink(const Parameters<T> &p, const Air &air,
+                                      const pack<T> (&radius)[n_mode],
+                                      const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) {
+  using R = pack<T>;
+  const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
+  const R warm = temperature * R(T(1.0 / 298.15));
+  const R diffusivity = R(T(0.073 * 1.0e5)) / pressure * warm * sqrt(warm);
+  const R speed2 = R(p.speed2_per_kelvin) * temperature;
+  const R speed = sqrt(speed2);
+  const R path = R(T(8)) * diffusivity * speed / (R(p.pi) * speed2);
+  const R four_diffusivity = R(T(4)) * diffusivity;
+  for (int k = 0; k < n_mode; ++k) {
+    const R r = radius[k];
+    // r + Delta of the contract is reach/span: (r+l)**3 - (r**2+l**2)**1.5 factorises.
+    const R root2 = r * r + path * path;
+    const R span = r + path + sqrt(root2);
+    const R reach = R(T(2.0 / 3.0)) * ((r + path) * span + root2);
+    const R uptake = R(T(accommodation[k])) * speed * r;
+    const R kinetic = uptake * reach / (four_diffusivity * reach + uptake * r * span);
+    sink[k] = number[k] * (R(p.pi) * four_diffusivity * r * kinetic);
+  }
+}
+
+// Move H2SO4 from the gas to the modes. The older generation takes an Euler step; the later one
+// solves production and condensation together and gives the cloudy part to cloud droplets. `total`
+// is the sum of the sinks [s-1], `condensed` what each mode takes [molecules cm-3].
+template <class S>
+M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Air &air,
+                             const pack<double> (&sink)[n_mode], pack<double> total,
+                             pack<double> &gas, pack<S> (&condensed)[n_mode]) {
+  using R = pack<double>;
+  const R zero = R(0.0), one = R(1.0), dt = R(timestep);
+  R clear, cloudy = zero;
+  if (switches.older) {
+    const auto acts = (total > zero) & (gas > R(1.0e-10));
+    clear = select(acts, min(total * gas * dt, R(euler_limit) * gas), zero);
+    gas = gas - clear;
+  } else {
+    const auto acts = total > R(1.0e-10);
+    R kept, lost;
+    decay<double>(total * dt, kept, lost);
+    const R supply = max(gas + air.production * dt, zero);
+    R left = gas * kept + air.production * lost / select(acts, total, one);
+    left = min(max(left, zero), supply);
+    const R open = one - air.cloud_fraction;
+    clear = select(acts, open * (supply - left), zero);
+    cloudy = select(acts, air.cloud_fraction * supply, zero);
+    gas = select(acts, open * left, supply);
+  }
+  const R amount = quotient(clear, total);
+  for (int j = 0; j < n_mode; ++j) {
+    const int k = cloud_order[j];
+    const R take = select(sink[k] > zero, cloudy, zero);
+    cloudy = cloudy - take;
+    condensed[k] = to<S>(sink[k] * amount + take);
+  }
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu

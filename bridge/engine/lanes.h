@@ -1,0 +1,422 @@
+// Lanes: the type that every formula of the step is computed in.
+//
+// A pack<T> holds one number for each of `lanes` cells, a mask<T> one truth value. Operators act
+// lane by lane, so a cell's bits depend neither on its neighbours nor on how many lanes there are.
+// This header has the same few operations for four sets of instructions, each in a namespace of its
+// own: AVX-512, AVX2 with FMA, vectors of 16 bytes as any processor has them, and plain scalars,
+// the form that a GPU's threads compile. The build compiles step.cpp once for each set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "macros.h"
+
+#if !defined(M7EMU_SCALAR) && (defined(__x86_64__) || defined(__i386__))
+#include <immintrin.h>
+#endif
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// Whole numbers of the size of a real, for its bits.
+template <class T> struct bits_of;
+template <> struct bits_of<float> {
+  using type = std::uint32_t;
+};
+template <> struct bits_of<double> {
+  using type = std::uint64_t;
+};
+
+#if defined(M7EMU_SCALAR)
+
+constexpr int lanes = 1;
+template <class T> using pack = T;
+
+template <class T> M7EMU_INLINE T select(bool m, T a, T b) {
+  return m ? a : b;
+}
+template <class T> M7EMU_INLINE T min(T a, T b) {
+  return a < b ? a : b;
+}
+template <class T> M7EMU_INLINE T max(T a, T b) {
+  return a > b ? a : b;
+}
+M7EMU_INLINE float sqrt(float x) {
+  return __builtin_sqrtf(x);
+}
+M7EMU_INLINE double sqrt(double x) {
+  return __builtin_sqrt(x);
+}
+M7EMU_INLINE bool any(bool m) {
+  return m;
+}
+template <class To, class From> M7EMU_INLINE To to(From x) {
+  return static_cast<To>(x);
+}
+template <class T> M7EMU_INLINE typename bits_of<T>::type bits(T x) {
+  typename bits_of<T>::type i;
+  std::memcpy(&i, &x, sizeof i);
+  return i;
+}
+template <class T> M7EMU_INLINE T real(typename bits_of<T>::type i) {
+  T x;
+  std::memcpy(&x, &i, sizeof x);
+  return x;
+}
+M7EMU_INLINE float whole(std::uint32_t i) {
+  return static_cast<float>(static_cast<std::int32_t>(i));
+}
+M7EMU_INLINE std::uint32_t round_down(float x) {
+  return static_cast<std::uint32_t>(static_cast<std::int32_t>(x));
+}
+template <class T> M7EMU_INLINE T load(const T *p) {
+  return *p;
+}
+template <class T> M7EMU_INLINE void store(T *p, T x) {
+  *p = x;
+}
+
+#else
+
+constexpr int lanes = M7EMU_WIDTH / sizeof(float);
+
+template <class T> struct pack {
+  typedef T vector __attribute__((vector_size(M7EMU_WIDTH)));
+  static constexpr int per_vector = M7EMU_WIDTH / sizeof(T);
+  static constexpr int parts = lanes / per_vector;
+  static_assert(parts == 1 || parts == 2);
+  vector part[parts];
+
+  pack() = default;
+  M7EMU_INLINE pack(T x) {
+    vector v;
+#if M7EMU_WIDTH == 64
+    if constexpr (per_vector == 16)
+      v = vector{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+    else
+      v = vector{x, x, x, x, x, x, x, x};
+#elif M7EMU_WIDTH == 32
+    if constexpr (per_vector == 8)
+      v = vector{x, x, x, x, x, x, x, x};
+    else
+      v = vector{x, x, x, x};
+#else
+    if constexpr (per_vector == 4)
+      v = vector{x, x, x, x};
+    else
+      v = vector{x, x};
+#endif
+    part[0] = v;
+    if constexpr (parts == 2)
+      part[1] = v;
+  }
+
+#define M7EMU_OPERATOR(op)                                                                         \
+  friend M7EMU_INLINE pack operator op(pack a, pack b) {                                           \
+    pack r;                                                                                        \
+    r.part[0] = a.part[0] op b.part[0];                                                            \
+    if constexpr (parts == 2)                                                                      \
+      r.part[1] = a.part[1] op b.part[1];                                                          \
+    return r;                                                                                      \
+  }
+  M7EMU_OPERATOR(+)
+  M7EMU_OPERATOR(-)
+  M7EMU_OPERATOR(*)
+  M7EMU_OPERATOR(/)
+  M7EMU_OPERATOR(&)
+  M7EMU_OPERATOR(|)
+#undef M7EMU_OPERATOR
+#define M7EMU_SHIFT(op)                                                                            \
+  friend M7EMU_INLINE pack operator op(pack a, int count) {                                        \
+    pack r;                                                                                        \
+    r.part[0] = a.part[0] op count;                                                                \
+    if constexpr (parts == 2)                                                                      \
+      r.part[1] = a.part[1] op count;                                                              \
+    return r;                                                                                      \
+  }
+  M7EMU_SHIFT(<<)
+  M7EMU_SHIFT(>>)
+#undef M7EMU_SHIFT
+  friend M7EMU_INLINE pack operator-(pack a) {
+    a.part[0] = -a.part[0];
+    if constexpr (parts == 2)
+      a.part[1] = -a.part[1];
+    return a;
+  }
+};
+
+// Truth values: bits of a mask register with AVX-512, else whole numbers 0 or -1 of T's size.
+template <class T> struct mask {
+#if M7EMU_WIDTH == 64
+  unsigned part[pack<T>::parts];
+#else
+  decltype(typename pack<T>::vector{} > typename pack<T>::vector{}) part[pack<T>::parts];
+#endif
+  friend M7EMU_INLINE mask operator&(mask a, mask b) {
+    a.part[0] = a.part[0] & b.part[0];
+    if constexpr (pack<T>::parts == 2)
+      a.part[1] = a.part[1] & b.part[1];
+    return a;
+  }
+  friend M7EMU_INLINE mask operator|(mask a, mask b) {
+    a.part[0] = a.part[0] | b.part[0];
+    if constexpr (pack<T>::parts == 2)
+      a.part[1] = a.part[1] | b.part[1];
+    return a;
+  }
+  friend M7EMU_INLINE mask operator!(mask a) {
+#if M7EMU_WIDTH == 64
+    constexpr unsigned all = (1u << pack<T>::per_vector) - 1u;
+    a.part[0] = a.part[0] ^ all;
+    if constexpr (pack<T>::parts == 2)
+      a.part[1] = a.part[1] ^ all;
+#else
+    a.part[0] = ~a.part[0];
+    if constexpr (pack<T>::parts == 2)
+      a.part[1] = ~a.part[1];
+#endif
+    return a;
+  }
+};
+
+#if M7EMU_WIDTH == 64
+template <int which> M7EMU_INLINE unsigned compare(__m512 a, __m512 b) {
+  return _mm512_cmp_ps_mask(a, b, which);
+}
+template <int which> M7EMU_INLINE unsigned compare(__m512d a, __m512d b) {
+  return _mm512_cmp_pd_mask(a, b, which);
+}
+M7EMU_INLINE __m512 choose(unsigned m, __m512 a, __m512 b) {
+  return _mm512_mask_blend_ps(static_cast<__mmask16>(m), b, a);
+}
+M7EMU_INLINE __m512d choose(unsigned m, __m512d a, __m512d b) {
+  return _mm512_mask_blend_pd(static_cast<__mmask8>(m), b, a);
+}
+M7EMU_INLINE __m512 smaller(__m512 a, __m512 b) {
+  return _mm512_min_ps(a, b);
+}
+M7EMU_INLINE __m512d smaller(__m512d a, __m512d b) {
+  return _mm512_min_pd(a, b);
+}
+M7EMU_INLINE __m512 larger(__m512 a, __m512 b) {
+  return _mm512_max_ps(a, b);
+}
+M7EMU_INLINE __m512d larger(__m512d a, __m512d b) {
+  return _mm512_max_pd(a, b);
+}
+M7EMU_INLINE __m512 root(__m512 a) {
+  return _mm512_sqrt_ps(a);
+}
+M7EMU_INLINE __m512d root(__m512d a) {
+  return _mm512_sqrt_pd(a);
+}
+#define M7EMU_COMPARISON(op, which)                                                                \
+  template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
+    mask<T> r;                                                                                     \
+    r.part[0] = compare<which>(a.part[0], b.part[0]);                                              \
+    if constexpr (pack<T>::parts == 2)                                                             \
+      r.part[1] = compare<which>(a.part[1], b.part[1]);                                            \
+    return r;                                                                                      \
+  }
+#else
+template <class M, class V> M7EMU_INLINE V choose(M m, V a, V b) {
+  return m ? a : b;
+}
+#if M7EMU_WIDTH == 32
+M7EMU_INLINE __m256 smaller(__m256 a, __m256 b) {
+  return _mm256_min_ps(a, b);
+}
+M7EMU_INLINE __m256d smaller(__m256d a, __m256d b) {
+  return _mm256_min_pd(a, b);
+}
+M7EMU_INLINE __m256 larger(__m256 a, __m256 b) {
+  return _mm256_max_ps(a, b);
+}
+M7EMU_INLINE __m256d larger(__m256d a, __m256d b) {
+  return _mm256_max_pd(a, b);
+}
+M7EMU_INLINE __m256 root(__m256 a) {
+  return _mm256_sqrt_ps(a);
+}
+M7EMU_INLINE __m256d root(__m256d a) {
+  return _mm256_sqrt_pd(a);
+}
+#elif defined(__SSE2__)
+M7EMU_INLINE __m128 smaller(__m128 a, __m128 b) {
+  return _mm_min_ps(a, b);
+}
+M7EMU_INLINE __m128d smaller(__m128d a, __m128d b) {
+  return _mm_min_pd(a, b);
+}
+M7EMU_INLINE __m128 larger(__m128 a, __m128 b) {
+  return _mm_max_ps(a, b);
+}
+M7EMU_INLINE __m128d larger(__m128d a, __m128d b) {
+  return _mm_max_pd(a, b);
+}
+M7EMU_INLINE __m128 root(__m128 a) {
+  return _mm_sqrt_ps(a);
+}
+M7EMU_INLINE __m128d root(__m128d a) {
+  return _mm_sqrt_pd(a);
+}
+#else
+template <class V> M7EMU_INLINE V smaller(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V> M7EMU_INLINE V larger(V a, V b) {
+  return a > b ? a : b;
+}
+template <class V> M7EMU_INLINE V root(V a) {
+  for (unsigned i = 0; i < sizeof a / sizeof a[0]; ++i)
+    a[i] = sizeof a[0] == 4 ? __builtin_sqrtf(static_cast<float>(a[i])) : __builtin_sqrt(a[i]);
+  return a;
+}
+#endif
+#define M7EMU_COMPARISON(op, which)                                                                \
+  template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
+    mask<T> r;                                                                                     \
+    r.part[0] = a.part[0] op b.part[0];                                                            \
+    if constexpr (pack<T>::parts == 2)                                                             \
+      r.part[1] = a.part[1] op b.part[1];                                                          \
+    return r;                                                                                      \
+  }
+#endif
+M7EMU_COMPARISON(<, _CMP_LT_OQ)
+M7EMU_COMPARISON(<=, _CMP_LE_OQ)
+M7EMU_COMPARISON(>, _CMP_GT_OQ)
+M7EMU_COMPARISON(>=, _CMP_GE_OQ)
+#undef M7EMU_COMPARISON
+
+template <class T> M7EMU_INLINE pack<T> select(mask<T> m, pack<T> a, pack<T> b) {
+  pack<T> r;
+  r.part[0] = choose(m.part[0], a.part[0], b.part[0]);
+  if constexpr (pack<T>::parts == 2)
+    r.part[1] = choose(m.part[1], a.part[1], b.part[1]);
+  return r;
+}
+
+template <class T> M7EMU_INLINE bool any(mask<T> m) {
+#if M7EMU_WIDTH == 64
+  if constexpr (pack<T>::parts == 2)
+    return (m.part[0] | m.part[1]) != 0;
+  return m.part[0] != 0;
+#else
+  auto all = m.part[0];
+  if constexpr (pack<T>::parts == 2)
+    all = all | m.part[1];
+#if M7EMU_WIDTH == 32
+  return !_mm256_testz_si256(reinterpret_cast<__m256i>(all), reinterpret_cast<__m256i>(all));
+#elif defined(__SSE2__)
+  return _mm_movemask_epi8(reinterpret_cast<__m128i>(all)) != 0;
+#else
+  std::int64_t half[2];
+  std::memcpy(half, &all, sizeof half);
+  return (half[0] | half[1]) != 0;
+#endif
+#endif
+}
+
+#define M7EMU_PARTWISE(name, of, first, second)                                                    \
+  template <class T> M7EMU_INLINE pack<T> name first {                                             \
+    pack<T> r;                                                                                     \
+    r.part[0] = of second(0);                                                                      \
+    if constexpr (pack<T>::parts == 2)                                                             \
+      r.part[1] = of second(1);                                                                    \
+    return r;                                                                                      \
+  }
+#define M7EMU_ONE(i) (a.part[i])
+#define M7EMU_TWO(i) (a.part[i], b.part[i])
+M7EMU_PARTWISE(min, smaller, (pack<T> a, pack<T> b), M7EMU_TWO)
+M7EMU_PARTWISE(max, larger, (pack<T> a, pack<T> b), M7EMU_TWO)
+M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE)
+#undef M7EMU_PARTWISE
+#undef M7EMU_ONE
+#undef M7EMU_TWO
+
+template <class T> M7EMU_INLINE pack<typename bits_of<T>::type> bits(pack<T> x) {
+  pack<typename bits_of<T>::type> i;
+  std::memcpy(&i, &x, sizeof i);
+  return i;
+}
+template <class T> M7EMU_INLINE pack<T> real(pack<typename bits_of<T>::type> i) {
+  pack<T> x;
+  std::memcpy(&x, &i, sizeof x);
+  return x;
+}
+// Reals of whole numbers below 2**31, and back.
+M7EMU_INLINE pack<float> whole(pack<std::uint32_t> i) {
+  pack<float> r;
+  r.part[0] = __builtin_convertvector(reinterpret_cast<pack<std::int32_t>::vector>(i.part[0]),
+                                      pack<float>::vector);
+  return r;
+}
+M7EMU_INLINE pack<std::uint32_t> round_down(pack<float> x) {
+  pack<std::uint32_t> r;
+  r.part[0] = reinterpret_cast<pack<std::uint32_t>::vector>(
+      __builtin_convertvector(x.part[0], pack<std::int32_t>::vector));
+  return r;
+}
+
+template <class T> M7EMU_INLINE pack<T> load(const T *p) {
+  pack<T> x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+template <class T> M7EMU_INLINE void store(T *p, pack<T> x) {
+  std::memcpy(p, &x, sizeof x);
+}
+
+// Conversion to another kind of real.
+M7EMU_INLINE pack<float> narrow(pack<double> x) {
+  pack<float> r;
+#if M7EMU_WIDTH == 64
+  r.part[0] = reinterpret_cast<__m512>(
+      _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_castps_pd(_mm512_cvtpd_ps(x.part[0]))),
+                         _mm256_castps_pd(_mm512_cvtpd_ps(x.part[1])), 1));
+#elif M7EMU_WIDTH == 32
+  r.part[0] = _mm256_set_m128(_mm256_cvtpd_ps(x.part[1]), _mm256_cvtpd_ps(x.part[0]));
+#elif defined(__SSE2__)
+  r.part[0] = _mm_movelh_ps(_mm_cvtpd_ps(x.part[0]), _mm_cvtpd_ps(x.part[1]));
+#else
+  for (int i = 0; i < lanes; ++i)
+    r.part[0][i] =
+        static_cast<float>(x.part[i / pack<double>::per_vector][i % pack<double>::per_vector]);
+#endif
+  return r;
+}
+M7EMU_INLINE pack<double> widen(pack<float> x) {
+  pack<double> r;
+#if M7EMU_WIDTH == 64
+  r.part[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(x.part[0]));
+  r.part[1] = _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.part[0], 1));
+#elif M7EMU_WIDTH == 32
+  r.part[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(x.part[0]));
+  r.part[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(x.part[0], 1));
+#elif defined(__SSE2__)
+  r.part[0] = _mm_cvtps_pd(x.part[0]);
+  r.part[1] = _mm_cvtps_pd(_mm_movehl_ps(x.part[0], x.part[0]));
+#else
+  for (int i = 0; i < lanes; ++i)
+    r.part[i / pack<double>::per_vector][i % pack<double>::per_vector] = x.part[0][i];
+#endif
+  return r;
+}
+template <class To> M7EMU_INLINE pack<To> to(pack<float> x) {
+  if constexpr (sizeof(To) == sizeof(float))
+    return x;
+  else
+    return widen(x);
+}
+template <class To> M7EMU_INLINE pack<To> to(pack<double> x) {
+  if constexpr (sizeof(To) == sizeof(double))
+    return x;
+  else
+    return narrow(x);
+}
+
+#endif
+
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,37 @@
+// What the compilers and the sets of instructions differ in: the one header that CUDA and HIP need.
+//
+// M7EMU_SET names the namespace, M7EMU_SCALAR asks for plain scalars, M7EMU_WIDTH is the bytes of a
+// vector. M7EMU_INLINE marks small operations, M7EMU_FUNCTION formulas, M7EMU_TABLE constant
+// arrays.
+#pragma once
+
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#define M7EMU_SET cuda
+#define M7EMU_SCALAR 1
+#define M7EMU_INLINE __host__ __device__ inline
+#define M7EMU_FUNCTION __host__ __device__ inline
+#define M7EMU_TABLE __device__ constexpr
+#else
+#if !defined(__GNUC__) && !defined(M7EMU_SCALAR)
+#define M7EMU_SCALAR 1
+#endif
+#if defined(M7EMU_SCALAR)
+#define M7EMU_SET scalar
+#elif defined(__AVX512F__)
+#define M7EMU_SET avx512
+#define M7EMU_WIDTH 64
+#elif defined(__AVX2__)
+#define M7EMU_SET avx2
+#define M7EMU_WIDTH 32
+#else
+#define M7EMU_SET portable
+#define M7EMU_WIDTH 16
+#endif
+#if defined(__GNUC__)
+#define M7EMU_INLINE inline __attribute__((always_inline))
+#else
+#define M7EMU_INLINE inline
+#endif
+#define M7EMU_FUNCTION inline
+#define M7EMU_TABLE constexpr
+#endif

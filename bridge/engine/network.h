@@ -1,0 +1,86 @@
+// Small dense networks over lanes, in float: each output is summed over the inputs in their order,
+// so that bits are the same for any number of lanes.
+#pragma once
+
+#include "math.h"
+#include "program.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// Room for a layer's values, whole tiles of them.
+constexpr int padded_width =
+    (max_width + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
+
+// By how much of its range the furthest feature of a cell lies outside it.
+struct Guard {
+  pack<float> excess = pack<float>(0.0f);
+};
+
+M7EMU_INLINE pack<float> activate(Activation activation, pack<float> x) {
+  using R = pack<float>;
+  const R zero = R(0.0f), one = R(1.0f);
+  switch (activation) {
+  case activation_relu:
+    return max(x, zero);
+  case activation_silu:
+    return x / (one + exp_of<float>(zero - x));
+  case activation_tanh: {
+    R left, lost;
+    decay<float>(R(2.0f) * max(x, zero - x), left, lost);
+    const R size = lost / (one + left);
+    return select(x < zero, zero - size, size);
+  }
+  default:
+    return x;
+  }
+}
+
+// outputs = activation(weight inputs + bias)
+M7EMU_FUNCTION void dense(const Layer &layer, const pack<float> *inputs, pack<float> *outputs) {
+  using R = pack<float>;
+  const float *weight = layer.weight;
+  for (int o = 0; o < layer.outputs; o += outputs_per_tile) {
+    R sum[outputs_per_tile];
+    for (int j = 0; j < outputs_per_tile; ++j)
+      sum[j] = layer.bias ? R(layer.bias[o + j]) : R(0.0f);
+    for (int i = 0; i < layer.inputs; ++i, weight += outputs_per_tile) {
+      const R x = inputs[i];
+      for (int j = 0; j < outputs_per_tile; ++j)
+        sum[j] = sum[j] + x * R(weight[j]);
+    }
+    for (int j = 0; j < outputs_per_tile; ++j)
+      outputs[o + j] = activate(layer.activation, sum[j]);
+  }
+}
+
+// Targets by their numbers from features by theirs. Where a feature is not `present` (its mode has
+// no particles) it counts as its mean, and the guard does not look at it.
+M7EMU_FUNCTION void evaluate(const Network &network, const pack<float> *feature,
+                             const pack<float> *present, pack<float> *target, Guard &guard) {
+  using R = pack<float>;
+  const R zero = R(0.0f);
+  R z[max_features], one_side[padded_width], other_side[padded_width], straight[max_targets];
+  for (int i = 0; i < network.n_features; ++i) {
+    const R x = feature[network.feature[i]];
+    const auto here = present[network.feature[i]] > zero;
+    z[i] = select(here, (x - R(network.feature_mean[i])) * R(network.feature_per_scale[i]), zero);
+    const R beyond = max(R(network.feature_low[i]) - x, x - R(network.feature_high[i])) *
+                     R(network.feature_per_range[i]);
+    guard.excess = max(guard.excess, select(here, beyond, zero));
+  }
+  const R *h = z;
+  R *next = one_side;
+  for (int l = 0; l < network.n_layers; ++l) {
+    dense(network.layer[l], h, next);
+    h = next;
+    next = h == one_side ? other_side : one_side;
+  }
+  dense(network.bypass, z, straight);
+  for (int i = 0; i < network.n_targets; ++i)
+    target[network.target[i]] =
+        R(network.target_mean[i]) + R(network.target_scale[i]) * (h[i] + straight[i]);
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,249 @@
+// Mean particles of the modes and their sizes, dry and wet: sections 7 and 8 of the contract.
+#pragma once
+
+#include "cells.h"
+#include "math.h"
+#include "parameters.h"
+#include "water.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// Mass per particle below which a core is none [pg]; sea salt and number above which a mode is
+// treated as sea salt [ug m-3, cm-3]
+constexpr double least_core = 1.0e-9, least_salt = 1.0e-15, least_salt_number = 1.0e-10;
+
+// A mode that holds sea salt, per volume of air.
+template <class T> struct Salt {
+  bool any;             // lane of the block
+  pack<T> present;      // 1 where the mode is treated as sea salt, else 0
+  pack<T> ions[n_salt]; // NaCl, Na2SO4, H2SO4 [pmol cm-3]
+  pack<T> mass, volume; // of the dry matter [pg cm-3], [um3 cm-3]
+};
+
+// Mean dry particle of the soluble modes.
+template <class T> struct Dry {
+  pack<T> molecules[n_soluble];                         // H2SO4 [1]
+  pack<T> core_mass[n_soluble], core_volume[n_soluble]; // BC, OC and DU [pg], [um3]
+  pack<T> volume[n_soluble];                            // 0 where a mode has no size [um3]
+  Salt<T> salt[n_soluble];                              // of AS and CS
+};
+
+// Weight-% and density of the solution of a mode's droplets.
+template <class T> struct Droplets {
+  pack<T> percent[n_soluble], density[n_soluble];
+};
+
+// 1/number, 0 where a mode has no mean particle (section 7).
+template <class T> M7EMU_INLINE pack<T> per_particle(const Parameters<T> &p, pack<T> number) {
+  using R = pack<T>;
+  const auto some = number > R(p.number_min);
+  return select(some, R(T(1)) / select(some, number, R(T(1))), R(T(0)));
+}
+
+// Amount of a component per particle, 0 where it is below its threshold (section 7).
+template <class T>
+M7EMU_INLINE pack<T> mean_mass(const Parameters<T> &p, pack<T> mass, pack<T> each) {
+  using R = pack<T>;
+  return select(mass > R(p.mass_min), mass, R(T(0))) * each;
+}
+
+template <int k, int species, class T>
+M7EMU_INLINE void add_core(const Parameters<T> &p, const Amounts<T> &x, pack<T> each, pack<T> &mass,
+                           pack<T> &volume) {
+  if constexpr (mass_index[k][species] >= 0) {
+    const pack<T> mean = mean_mass(p, x.mass[mass_index[k][species]], each);
+    mass = mass + mean;
+    volume = volume + mean * pack<T>(p.per_density[species]);
+  }
+}
+
+// Molecules per NS particle, where the mode is empty too: there the 2004 generation takes 100, or
+// what it took before in the same step if only one of number and mass is missing; ham2 takes as
+// many as fill the mode's lower edge.
+template <class T>
+M7EMU_INLINE void virtual_particle(const Parameters<T> &p, const Switches &switches,
+                                   const Amounts<T> &x, pack<T> molecules,
+                                   pack<T> &virtual_molecules) {
+  using R = pack<T>;
+  R kept = R(p.virtual_molecules);
+  if (switches.older) {
+    kept = select(x.mass[so4_ns] > R(p.mass_min), virtual_molecules, R(T(100)));
+    kept = select(x.number[ns] > R(p.number_min), virtual_molecules, kept);
+  }
+  virtual_molecules = select(molecules > R(T(0)), molecules, kept);
+}
+
+// BC, OC and DU of a soluble mode, times `share`.
+template <int k, class T>
+M7EMU_INLINE void add_total(const Parameters<T> &p, const Amounts<T> &x, pack<T> share,
+                            pack<T> &mass, pack<T> &volume) {
+  constexpr int core[] = {bc, oc, du};
+  for (int i = 0; i < 3; ++i) {
+    const pack<T> amount = share * x.mass[mass_index[k][core[i]]];
+    mass = mass + amount;
+    volume = volume + amount * pack<T>(p.per_density[core[i]]);
+  }
+}
+
+// Ion pairs and dry matter of mode k per volume of air, as sea salt (section 8.3).
+template <int k, class T>
+M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switches,
+                                  const Amounts<T> &x, Salt<T> &salt) {
+  using R = pack<T>;
+  const R zero = R(T(0)), one = R(T(1));
+  const R number = x.number[k], sea_salt = x.mass[mass_index[k][ss]];
+  const auto here = (sea_salt > R(T(least_salt))) & (number > R(T(least_salt_number)));
+  salt.any = any(here);
+  if (!salt.any)
+    return;
+  salt.present = select(here, one, zero);
+  R mass = zero, volume = zero;
+  if (k == cs && !switches.reset_seasalt_sums) {
+    // What the 2012 code forgot to reset: the sums of an AS mode that held sea salt.
+    const auto leaks =
+        (x.mass[ss_as] > R(T(least_salt))) & (x.number[as] > R(T(least_salt_number)));
+    add_total<as>(p, x, select(leaks, one, zero), mass, volume);
+  }
+  add_total<k>(p, x, one, mass, volume);
+  const R sodium = sea_salt * R(T(1.0 / molar_mass_nacl));
+  const R sulfate = x.mass[mass_index[k][so4]] * R(p.pmol_per_molecule);
+  salt.ions[na2so4] = min(R(T(0.5)) * sodium, sulfate);
+  salt.ions[nacl] = max(sodium - R(T(2)) * salt.ions[na2so4], zero);
+  salt.ions[h2so4] = sulfate - salt.ions[na2so4];
+  salt.mass = salt.ions[nacl] * R(T(molar_mass_nacl)) +
+              salt.ions[na2so4] * R(T(molar_mass_na2so4)) +
+              salt.ions[h2so4] * R(T(molar_mass_h2so4)) + mass;
+  salt.volume = salt.ions[nacl] * R(p.salt_volume[nacl]) +
+                salt.ions[na2so4] * R(p.salt_volume[na2so4]) +
+                salt.ions[h2so4] * R(p.salt_volume[h2so4]) + volume;
+}
+
+// Mean dry particle of soluble mode k.
+template <int k, class T>
+M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switches,
+                                 const Amounts<T> &x, pack<T> &virtual_molecules, Dry<T> &dry) {
+  using R = pack<T>;
+  const R zero = R(T(0));
+  const R each = per_particle(p, x.number[k]);
+  R molecules = mean_mass(p, x.mass[mass_index[k][so4]], each);
+  if constexpr (k == ns) {
+    virtual_particle(p, switches, x, molecules, virtual_molecules);
+    molecules = virtual_molecules;
+  }
+  R core_mass = zero, core_volume = zero;
+  add_core<k, bc>(p, x, each, core_mass, core_volume);
+  add_core<k, oc>(p, x, each, core_mass, core_volume);
+  add_core<k, du>(p, x, each, core_mass, core_volume);
+  const auto some = core_mass > R(T(least_core));
+  dry.molecules[k] = molecules;
+  dry.core_mass[k] = select(some, core_mass, zero);
+  dry.core_volume[k] = select(some, core_volume, zero);
+  R volume = molecules * R(p.molecule_volume) + dry.core_volume[k];
+  volume = select(molecules > R(p.least_acid), volume, zero);
+  if constexpr (k >= as) {
+    Salt<T> &salt = dry.salt[k];
+    salt_particle<k>(p, switches, x, salt);
+    if (salt.any)
+      volume = select(salt.present > zero, salt.volume / max(x.number[k], R(T(least_salt_number))),
+                      volume);
+  }
+  dry.volume[k] = volume;
+}
+
+// Count median radius [cm] of mode k from the volume of its mean particle [um3] (section 4).
+template <class T>
+M7EMU_INLINE pack<T> median_radius(const Parameters<T> &p, int k, pack<T> volume) {
+  return cube_root(volume) * pack<T>(p.radius_factor[k]);
+}
+
+// Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt.
+template <int k, class T>
+M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
+                                 const Amounts<T> &x, const Dry<T> &dry,
+                                 const Droplets<T> &droplets, Sizes<T> &sizes) {
+  using R = pack<T>;
+  const R zero = R(T(0)), one = R(T(1));
+  const R percent = droplets.percent[k], solution_density = droplets.density[k];
+  const R molecules = dry.molecules[k];
+  const auto sized = dry.volume[k] > zero;
+  const R dissolved = molecules * R(p.molecule_mass);
+  const R per_percent = one / percent;
+  const R droplet = dissolved * R(T(100)) * per_percent;
+  R volume = droplet / solution_density + dry.core_volume[k];
+  R mass = droplet + dry.core_mass[k];
+  // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
+  R water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));
+  volume = select(sized, volume, zero);
+  R space = volume; // what `mass` fills
+  if constexpr (k >= as) {
+    const Salt<T> &salt = dry.salt[k];
+    if (salt.any) {
+      const auto here = salt.present > zero;
+      R taken = zero; // [1e-6 kg m-3]
+      for (int i = 0; i < n_salt; ++i)
+        taken = taken + salt.ions[i] * solution.water_per_salt[i];
+      const R wet = salt.volume + taken * R(T(1000));
+      volume = select(here, wet / max(x.number[k], R(T(least_salt_number))), volume);
+      space = select(here, wet, space);
+      mass = select(here, salt.mass + taken * R(T(1000)), mass);
+      water = select(here, taken * R(T(1.0e-6)), water);
+    }
+  }
+  sizes.water[k] = water;
+  sizes.wet_radius[k] = median_radius(p, k, volume);
+  sizes.density[k] = quotient(mass, space);
+}
+
+// Size and density of insoluble mode k, which takes up no water (section 7).
+template <int k, class T>
+M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> &x,
+                                       Sizes<T> &sizes) {
+  using R = pack<T>;
+  R mass = R(T(0)), volume = R(T(0));
+  const R each = per_particle(p, x.number[k]);
+  add_core<k, bc>(p, x, each, mass, volume);
+  add_core<k, oc>(p, x, each, mass, volume);
+  add_core<k, du>(p, x, each, mass, volume);
+  volume = select(volume > R(p.insoluble_volume_min[k - ki]), volume, R(T(0)));
+  sizes.density[k] = quotient(mass, volume);
+  sizes.wet_radius[k] = median_radius(p, k, volume);
+}
+
+// Dry particles of NS to AS, all that merging needs.
+template <class T>
+M7EMU_FUNCTION void dry_particles(const Parameters<T> &p, const Switches &switches,
+                                  const Amounts<T> &x, pack<T> &virtual_molecules, Dry<T> &dry) {
+  dry_particle<ns>(p, switches, x, virtual_molecules, dry);
+  dry_particle<ks>(p, switches, x, virtual_molecules, dry);
+  dry_particle<as>(p, switches, x, virtual_molecules, dry);
+}
+
+// Sizes, densities and water of all modes. `dissolve` tells what solution a
+// particle of so many molecules becomes (none where not present): the exact fit, or a network.
+template <class T, class Dissolve>
+M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
+                                        const Solution<T> &solution, const Amounts<T> &x,
+                                        const Dissolve &dissolve, pack<T> &virtual_molecules,
+                                        Sizes<T> &sizes) {
+  using R = pack<T>;
+  Dry<T> dry;
+  Droplets<T> droplets;
+  dry_particles(p, switches, x, virtual_molecules, dry);
+  dry_particle<cs>(p, switches, x, virtual_molecules, dry);
+  for (int k = ns; k <= cs; ++k) {
+    const auto acid = dry.molecules[k] > R(T(0));
+    dissolve(select(acid, dry.molecules[k], R(T(1.0e3))), select(acid, R(T(1)), R(T(0))),
+             droplets.percent[k], droplets.density[k]);
+    sizes.dry_radius[k] = median_radius(p, k, dry.volume[k]);
+  }
+  wet_particle<ns>(p, solution, x, dry, droplets, sizes);
+  wet_particle<ks>(p, solution, x, dry, droplets, sizes);
+  wet_particle<as>(p, solution, x, dry, droplets, sizes);
+  wet_particle<cs>(p, solution, x, dry, droplets, sizes);
+  insoluble_particle<ki>(p, x, sizes);
+  insoluble_particle<ai>(p, x, sizes);
+  insoluble_particle<ci>(p, x, sizes);
+}
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,199 @@
+// One step of a block of cells: the processes in M7's order (section 6 of the physics contract).
+#pragma once
+
+#include "cells.h"
+#include "coagulation.h"
+#include "condensation.h"
+#include "merging.h"
+#include "network.h"
+#include "nucleation.h"
+#include "program.h"
+#include "properties.h"
+#include "transfer.h"
+#include "water.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// The kind of real that each process is computed in: chosen here, once.
+struct Precision {
+  using size = float;    // properties, water
+  using sink = float;    // condensation sinks
+  using kernel = float;  // coagulation kernels
+  using number = float;  // number equations, shares of coagulation and ageing
+  using merging = float; // merging
+};
+
+template <class T> M7EMU_INLINE const Parameters<T> &parameters(const Program &program) {
+  if constexpr (sizeof(T) == sizeof(float))
+    return program.single_precision;
+  else
+    return program.double_precision;
+}
+
+template <class To, class From, int n>
+M7EMU_INLINE void convert(const pack<From> (&from)[n], pack<To> (&into)[n]) {
+  for (int i = 0; i < n; ++i)
+    into[i] = to<To>(from[i]);
+}
+template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amounts<T> &x) {
+  convert(cells.mass, x.mass);
+  convert(cells.number, x.number);
+}
+
+// What solution a particle of H2SO4 becomes: section 8.1, or a network.
+template <class T> struct Dissolve {
+  const Parameters<T> &p;
+  const Solution<T> &solution;
+  const Network *network;
+  pack<float> *feature; // of the air, room for the mode's
+  Guard &guard;
+
+  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> present, pack<T> &percent,
+                               pack<T> &density) const {
+    if (!network) {
+      sulfuric_solution(p, solution, molecules, percent, density);
+      return;
+    }
+    using R = pack<T>;
+    pack<float> here[n_water_features], target[n_water_targets];
+    for (int i = 0; i < n_water_features; ++i)
+      here[i] = to<float>(present);
+    feature[water_ln_molecules] = log_of<float>(to<float>(molecules));
+    evaluate(*network, feature, here, target, guard);
+    percent = to<T>(exp_of<float>(target[water_ln_weight_percent]));
+    percent = min(max(percent, R(p.floor_percent)), R(T(100)));
+    density = min(max(to<T>(target[water_solution_density]), R(T(1.0))), R(T(1.841)));
+  }
+};
+
+// Kernels of section 11 by a network.
+template <class T>
+M7EMU_FUNCTION void
+learned_kernels(const Network &network, const Air &air, const pack<T> (&radius)[n_mode],
+                const pack<T> (&density)[n_mode], const pack<T> (&valid)[n_mode],
+                pack<T> (&kernel)[n_pair], Guard &guard) {
+  using R = pack<float>;
+  R feature[n_coagulation_features], present[n_coagulation_features], target[n_pair];
+  for (int k = 0; k < n_mode; ++k) {
+    const R r = to<float>(radius[k]);
+    const auto some = r > R(0.0f);
+    present[coagulation_ln_wet_radius + k] = present[coagulation_density + k] =
+        select(some, R(1.0f), R(0.0f));
+    feature[coagulation_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
+    feature[coagulation_density + k] = to<float>(density[k]);
+  }
+  feature[coagulation_temperature] = to<float>(air.temperature);
+  feature[coagulation_ln_pressure] = log_of<float>(to<float>(air.pressure));
+  present[coagulation_temperature] = present[coagulation_ln_pressure] = R(1.0f);
+  evaluate(network, feature, present, target, guard);
+  for (int pair = 0; pair < n_pair; ++pair)
+    kernel[pair] = to<T>(min(exp_of<float>(target[pair]), R(float(kernel_max)))) *
+                   (valid[pair_first[pair]] * valid[pair_second[pair]]);
+}
+
+// S is the host's precision. The air's production is bounded here: the gas must cover what other
+// processes take out of it.
+template <class S>
+M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, State<S> &cells,
+                            Sizes<Precision::size> &sizes, Guard &guard) {
+  using D = pack<double>;
+  using size = Precision::size;
+  using sink_real = Precision::sink;
+  using kernel_real = Precision::kernel;
+  using number_real = Precision::number;
+  using merging_real = Precision::merging;
+  const Switches &switches = program.switches;
+  const D dt = D(timestep);
+  D gas = to<double>(cells.gas);
+  air.production = max(air.production, D(0.0) - gas / dt);
+  if (switches.older) {
+    gas = max(gas + air.production * dt, D(0.0));
+    air.production = D(0.0);
+  }
+
+  Solution<size> solution;
+  solution_terms(air.pressure, air.temperature, air.relative_humidity, solution);
+  pack<float> feature[n_water_features];
+  if (program.water) {
+    feature[water_temperature] = to<float>(max(air.temperature, D(temperature_floor)));
+    feature[water_relative_humidity] =
+        to<float>(min(max(air.relative_humidity, D(humidity_floor)), D(humidity_ceiling)));
+    feature[water_ln_pressure] = log_of<float>(to<float>(air.pressure));
+  }
+  const Parameters<size> &of_size = parameters<size>(program);
+  const Dissolve<size> dissolve{of_size, solution, program.water, feature, guard};
+  pack<size> virtual_molecules = pack<size>(size(0));
+  Amounts<size> x;
+  convert(cells, x);
+  particle_properties(of_size, switches, solution, x, dissolve, virtual_molecules, sizes);
+
+  pack<number_real> kernel[n_pair];
+  if (switches.coagulation) {
+    pack<kernel_real> radius[n_mode], density[n_mode], number[n_mode], valid[n_mode];
+    pack<kernel_real> exact[n_pair];
+    convert(sizes.wet_radius, radius);
+    convert(sizes.density, density);
+    convert(x.number, number);
+    const Parameters<kernel_real> &p = parameters<kernel_real>(program);
+    colliding(p, radius, density, number, valid);
+    if (program.coagulation)
+      learned_kernels(*program.coagulation, air, radius, density, valid, exact, guard);
+    else
+      coagulation_kernels(p, air, radius, density, valid, exact);
+    convert(exact, kernel);
+  } else {
+    for (int pair = 0; pair < n_pair; ++pair)
+      kernel[pair] = pack<number_real>(number_real(0));
+  }
+
+  D total = D(0.0);
+  pack<S> condensed[n_mode];
+  if (switches.condensation) {
+    pack<sink_real> radius[n_mode], number[n_mode], sink[n_mode];
+    D rate[n_mode];
+    convert(sizes.wet_radius, radius);
+    convert(x.number, number);
+    condensation_sink(parameters<sink_real>(program), air, radius, number, sink);
+    convert(sink, rate);
+    for (int k = 0; k < n_mode; ++k)
+      total = total + rate[k];
+    condense(switches, timestep, air, rate, total, gas, condensed);
+    for (int k = 0; k < n_soluble; ++k)
+      cells.mass[so4_ns + k] = cells.mass[so4_ns + k] + condensed[k];
+  } else {
+    gas = max(gas + air.production * dt, D(0.0));
+    for (int k = 0; k < n_mode; ++k)
+      condensed[k] = pack<S>(S(0));
+  }
+
+  D taken, formed;
+  nucleate(switches, timestep, air, total, gas, taken, formed);
+  cells.gas = to<S>(gas - taken);
+
+  {
+    pack<number_real> radius[n_mode];
+    convert(sizes.wet_radius, radius);
+    coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel,
+                      radius, condensed, to<S>(taken), to<S>(formed), cells);
+  }
+
+  if (switches.condensation || switches.coagulation) {
+    Dry<merging_real> dry;
+    Amounts<merging_real> now;
+    pack<merging_real> dry_radius[n_soluble];
+    pack<merging_real> kept = to<merging_real>(virtual_molecules);
+    const Parameters<merging_real> &p = parameters<merging_real>(program);
+    convert(cells, now);
+    dry_particles(p, switches, now, kept, dry);
+    for (int k = ns; k <= as; ++k)
+      dry_radius[k] = median_radius(p, k, dry.volume[k]);
+    virtual_molecules = to<size>(kept);
+    merge_modes(p, switches, dry_radius, now, cells);
+  }
+  convert(cells, x);
+  particle_properties(of_size, switches, solution, x, dissolve, virtual_molecules, sizes);
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,171 @@
+// Coagulation of a cell over a timestep: the number equations in M7's order, the mass that goes
+// with the particles, and the ageing that follows: sections 12 to 14 of the physics contract.
+#pragma once
+
+#include "ageing.h"
+#include "cells.h"
+#include "number.h"
+#include "parameters.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// Molecules of a coating, and NS particles to make it: bounds beyond all that can be, for float
+// [1].
+constexpr double coat_max = 1.0e17;
+
+// Coefficients of the number equation of mode k: `a` within it, `b` with its n partners, and the
+// share of each partner in b, 0 where there is no loss.
+template <class T, int n> struct Losses {
+  pack<T> a, b, per_b, share[n];
+};
+template <class T, int n>
+M7EMU_FUNCTION Losses<T, n> loss_rates(const pack<T> (&kernel)[n_pair],
+                                       const pack<T> (&start)[n_mode], int k,
+                                       const int (&partner)[n]) {
+  using R = pack<T>;
+  const R zero = R(T(0)), one = R(T(1));
+  Losses<T, n> losses;
+  losses.a = R(T(0.5)) * kernel[pair_index(k, k)];
+  losses.b = zero;
+  for (int j = 0; j < n; ++j) {
+    losses.share[j] = kernel[pair_index(k, partner[j])] * start[partner[j]];
+    losses.b = losses.b + losses.share[j];
+  }
+  losses.per_b = one / select(losses.b > zero, losses.b, one);
+  for (int j = 0; j < n; ++j)
+    losses.share[j] = losses.share[j] * losses.per_b;
+  return losses;
+}
+
+// Rates use the numbers of the start; KI comes first, then NS, KS and AS. `fresh_gas` and `fresh`
+// have nucleated, `condensed` has been added to the soluble modes already; `radius` is ambient
+// [cm].
+template <class S, class T>
+M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &switches, T timestep,
+                                      const pack<T> (&kernel)[n_pair],
+                                      const pack<T> (&radius)[n_mode],
+                                      const pack<S> (&condensed)[n_mode], pack<S> fresh_gas,
+                                      pack<S> fresh, State<S> &cells) {
+  using R = pack<T>;
+  using H = pack<S>;
+  const R zero = R(T(0));
+  H(&mass)[n_mass] = cells.mass;
+  H(&number)[n_mode] = cells.number;
+  const H start_ns = number[ns];
+  number[ns] = number[ns] + fresh;
+  mass[so4_ns] = mass[so4_ns] + fresh_gas;
+  R start[n_mode], coat[n_insoluble];
+  for (int k = 0; k < n_mode; ++k)
+    start[k] = to<T>(number[k]);
+  for (int k = 0; k < n_insoluble; ++k)
+    coat[k] = min(R(p.coat_factor[k]) * radius[ki + k] * radius[ki + k], R(T(coat_max)));
+
+  // KI loses particles to KS, to AS and to itself.
+  constexpr int of_ki[] = {ks, as};
+  const Losses<T, 2> ki_loss = loss_rates(kernel, start, ki, of_ki);
+  const Shares<T> ki_share =
+      coagulate_number(p, timestep, start[ki], ki_loss.a, ki_loss.b, ki_loss.per_b);
+  number[ki] = number[ki] * to<S>(ki_share.after);
+  const R ki_number = start[ki] * ki_share.after;
+
+  // NS to all modes and to itself, and it gains what nucleates.
+  constexpr int of_ns[] = {ks, as, cs, ki, ai, ci};
+  const Losses<T, 6> ns_loss = loss_rates(kernel, start, ns, of_ns);
+  const R insoluble = ki_number + start[ai] + start[ci];
+  const R per_insoluble = quotient(R(T(1)), insoluble);
+  const R needed =
+      (coat[0] * ki_number + coat[1] * start[ai] + coat[2] * start[ci]) * per_insoluble * start[ns];
+  const R has = to<T>(mass[so4_ns]);
+  const R coats =
+      select(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))), zero);
+  const Shares<T> ns_share =
+      coagulate_new_number(p, switches, timestep, to<double>(start_ns), to<double>(fresh),
+                           start[ns], ns_loss.a, ns_loss.b, ns_loss.per_b);
+  const R extra =
+      quotient(hidden_collisions(p, timestep, ns_loss.a, start[ns] + start[ks], insoluble, coats,
+                                 start[ns] * ns_share.inter, start[ns] * ns_share.intra),
+               start[ns]);
+  R ns_to[6];
+  for (int j = 0; j < 6; ++j)
+    ns_to[j] = ns_share.inter * ns_loss.share[j];
+  ns_to[3] = ns_to[3] + extra * (ki_number * per_insoluble);
+  ns_to[4] = ns_to[4] + extra * (start[ai] * per_insoluble);
+  ns_to[5] = ns_to[5] + extra * (start[ci] * per_insoluble);
+  number[ns] = number[ns] * to<S>(ns_share.after);
+
+  // KS to AS, CS, AI, CI and to itself; AS only to itself.
+  constexpr int of_ks[] = {as, cs, ai, ci};
+  const Losses<T, 4> ks_loss = loss_rates(kernel, start, ks, of_ks);
+  const Shares<T> ks_share =
+      coagulate_number(p, timestep, start[ks], ks_loss.a, ks_loss.b, ks_loss.per_b);
+  R ks_to[4];
+  for (int j = 0; j < 4; ++j)
+    ks_to[j] = ks_share.inter * ks_loss.share[j];
+  number[ks] = number[ks] * to<S>(ks_share.after);
+  const Shares<T> as_share =
+      coagulate_number(p, timestep, start[as], R(T(0.5)) * kernel[pair_index(as, as)], zero, zero);
+  number[as] = number[as] * to<S>(as_share.after);
+
+  // Particles lost to others take their mass along; the rest of the mode's mass stays. What
+  // collides with insoluble particles makes soluble ones of their size.
+  H of[4] = {to<S>(ns_share.after + (ns_share.intra - extra)), to<S>(ns_to[0] + ns_to[3]),
+             to<S>(ns_to[1] + ns_to[4]), to<S>(ns_to[2] + ns_to[5])};
+  normalise<S>(of);
+  const H so4_of_ns = mass[so4_ns], so4_of_ks = mass[so4_ks];
+  // Sulfate that the insoluble modes have got.
+  const R on_ki = to<T>(condensed[ki] + so4_of_ns * to<S>(ns_to[3]));
+  const R on_ai = to<T>(condensed[ai] + so4_of_ns * to<S>(ns_to[4]) + so4_of_ks * to<S>(ks_to[2]));
+  const R on_ci = to<T>(condensed[ci] + so4_of_ns * to<S>(ns_to[5]) + so4_of_ks * to<S>(ks_to[3]));
+  mass[so4_ns] = so4_of_ns * of[0];
+  H gained[3] = {so4_of_ns * of[1] + condensed[ki], so4_of_ns * of[2] + condensed[ai],
+                 so4_of_ns * of[3] + condensed[ci]}; // sulfate of KS, AS, CS
+
+  H ks_of[3] = {to<S>(ks_share.after + ks_share.intra), to<S>(ks_to[0] + ks_to[2]),
+                to<S>(ks_to[1] + ks_to[3])};
+  normalise<S>(ks_of);
+  mass[so4_ks] = so4_of_ks * ks_of[0] + gained[0];
+  mass[so4_as] = mass[so4_as] + so4_of_ks * ks_of[1] + gained[1];
+  mass[so4_cs] = mass[so4_cs] + so4_of_ks * ks_of[2] + gained[2];
+
+  const R ki_stay = ki_share.after + ki_share.intra;
+  H ki_of[3] = {to<S>(ki_stay), to<S>(ki_share.inter * ki_loss.share[0]),
+                to<S>(ki_share.inter * ki_loss.share[1])};
+  normalise<S>(ki_of);
+
+  R number_share[n_insoluble], mass_share[n_insoluble];
+  const R one = R(T(1));
+  ageing_shares(p, switches, coat[0], on_ki, ki_number, start[ki], ki_stay, number_share[0],
+                mass_share[0]);
+  ageing_shares(p, switches, coat[1], on_ai, start[ai], start[ai], one, number_share[1],
+                mass_share[1]);
+  ageing_shares(p, switches, coat[2], on_ci, start[ci], start[ci], one, number_share[2],
+                mass_share[2]);
+  constexpr int partner[n_insoluble] = {ks, as, cs};
+  for (int k = 0; k < n_insoluble; ++k) {
+    const H aged = number[ki + k] * to<S>(number_share[k]);
+    number[ki + k] = number[ki + k] - aged;
+    number[partner[k]] = number[partner[k]] + aged;
+  }
+
+  constexpr int from_ks[] = {bc_ks, oc_ks}, from_ki[] = {bc_ki, oc_ki};
+  constexpr int in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs};
+  const H ki_aged = to<S>(mass_share[0]);
+  for (int j = 0; j < 2; ++j) {
+    const H old_ks = mass[from_ks[j]], old_ki = mass[from_ki[j]];
+    const H staying = old_ki * ki_of[0], aged = staying * ki_aged;
+    mass[from_ki[j]] = staying - aged;
+    mass[from_ks[j]] = old_ks * ks_of[0] + old_ki * ki_of[1] + aged;
+    mass[in_as[j]] = mass[in_as[j]] + old_ks * ks_of[1] + old_ki * ki_of[2];
+    mass[in_cs[j]] = mass[in_cs[j]] + old_ks * ks_of[2];
+  }
+  constexpr int dust[] = {du_ai, du_ci}, dusty[] = {du_as, du_cs};
+  for (int j = 0; j < 2; ++j) {
+    const H aged = mass[dust[j]] * to<S>(mass_share[1 + j]);
+    mass[dust[j]] = mass[dust[j]] - aged;
+    mass[dusty[j]] = mass[dusty[j]] + aged;
+  }
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,92 @@
+// Water uptake of sulfuric acid and of sea salt: sections 8.1 and 8.3 of the physics contract.
+#pragma once
+
+#include "math.h"
+#include "parameters.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+enum { nacl, na2so4, h2so4, n_salt };
+constexpr double molar_mass_nacl = 58.443, molar_mass_na2so4 = 142.0376; // [g mol-1]
+constexpr double density_na2so4 = 2.68;                                  // [g cm-3]
+// Relative humidity below which sea salt particles are dry [1]
+constexpr double deliquescence_rh = 0.45;
+
+// Square root of the binary molality over powers of the water activity (Jacobson et al. 1996).
+M7EMU_TABLE double molality_series[n_salt][8] = {{-1.918004e2, 2.001540e3, -8.557205e3, 1.987670e4,
+                                                  -2.717192e4, 2.187103e4, -9.591577e3, 1.763672e3},
+                                                 {-3.295311e3, 3.188349e4, -1.305168e5, 2.935608e5,
+                                                  -3.920423e5, 3.109519e5, -1.356439e5, 2.510249e4},
+                                                 {5.611895, -1.387446e1, 1.750682e1, 7.138146e1,
+                                                  -3.109173e2, 4.662288e2, -3.128612e2, 7.76097e1}};
+// Weight-% of H2SO4 and density of the solution (Wilson's regressions), numbered from 1.
+M7EMU_TABLE double w[] = {0.0,         95.80188,      -28.5257,    -1.082153,   0.1466501,
+                          -20627.51,   0.0461242,     -0.003935,   -3.36115,    -0.00024137,
+                          0.067938345, 0.00000649899, 8616124.373, 1.168155578, -0.021317481,
+                          0.000270358, -1353332314.0, -0.002403805};
+M7EMU_TABLE double g[] = {0.0,         1.036391467, 0.00728531,  -0.011013887, -0.068887407,
+                          0.001047842, 0.001049607, 0.000740534, -1.081202685, -0.0000029113};
+// Both are polynomials of ln n, n the molecules in a particle. They are evaluated around this ln n,
+// where the terms cancel less: float can then hold them.
+constexpr double centre = 16.0;
+
+// What the regressions need of temperature, pressure and humidity, as coefficients of ln n -
+// centre, and the water held per salt; the same for every mode of a cell and every evaluation of a
+// step.
+template <class T> struct Solution {
+  pack<T> percent[3], density[2];
+  pack<T> water_per_salt[n_salt]; // [kg mol-1], 0 where sea salt is dry
+};
+
+constexpr double temperature_floor = 240.0, humidity_floor = 0.05, humidity_ceiling = 0.90;
+
+// `pressure` [Pa], `temperature` [K], `relative_humidity` [1]
+template <class T>
+M7EMU_FUNCTION void solution_terms(pack<double> pressure, pack<double> temperature,
+                                   pack<double> relative_humidity, Solution<T> &solution) {
+  using R = pack<double>;
+  const R t = max(temperature, R(temperature_floor));
+  const R h = min(max(relative_humidity, R(humidity_floor)), R(humidity_ceiling));
+  const R per_t = R(1.0) / t;
+  const R ratio = h * per_t;
+  const R w0 = R(w[1]) + ratio * (R(w[5]) + ratio * (R(w[12]) + ratio * R(w[16]))) +
+               R(w[17]) * log_of<double>(h * t / pressure);
+  const R w1 = R(w[2]) + h * (R(w[3]) + h * R(w[8])) + t * (R(w[4]) + t * R(w[9]));
+  const R w2 = R(w[13]) + h * (R(w[6]) + h * R(w[10])) + t * (R(w[7]) + t * R(w[11]));
+  const R d0 = R(g[1]) + h * R(g[4]) + t * (R(g[5]) + t * R(g[9]));
+  const R d1 = (R(g[3]) + R(g[7]) / h + R(g[8]) * per_t) * R(1.0 / 3.0);
+  constexpr double x = centre;
+  solution.percent[0] = to<T>(w0 + R(x) * w1 + R(x * x) * w2 + R(x * x * x * (w[14] + x * w[15])));
+  solution.percent[1] = to<T>(w1 + R(2.0 * x) * w2 + R(x * x * (3.0 * w[14] + 4.0 * x * w[15])));
+  solution.percent[2] = to<T>(w2 + R(x * (3.0 * w[14] + 6.0 * x * w[15])));
+  solution.density[0] = to<T>(d0 + R(x) * d1 + R(x * x * g[6] / 9.0));
+  solution.density[1] = to<T>(d1 + R(2.0 * x * g[6] / 9.0));
+
+  const R activity = min(max(relative_humidity, R(deliquescence_rh)), R(1.0));
+  for (int salt = 0; salt < n_salt; ++salt) {
+    const R root = polynomial(activity, molality_series[salt]);
+    solution.water_per_salt[salt] =
+        to<T>(select(relative_humidity < R(deliquescence_rh), R(0.0), R(1.0) / (root * root)));
+  }
+}
+
+// Strength [%] and density [g cm-3] of the droplet that a particle of `molecules` H2SO4 becomes.
+template <class T>
+M7EMU_FUNCTION void sulfuric_solution(const Parameters<T> &p, const Solution<T> &solution,
+                                      pack<T> molecules, pack<T> &weight_percent,
+                                      pack<T> &density) {
+  using R = pack<T>;
+  const R x = log_of<T>(molecules) - R(T(centre));
+  const R fitted =
+      solution.percent[0] +
+      x * (solution.percent[1] +
+           x * (solution.percent[2] + x * (R(T(w[14] + 4.0 * centre * w[15])) + x * R(T(w[15])))));
+  weight_percent = max(fitted, R(p.floor_percent));
+  density = solution.density[0] + R(T(g[2])) * weight_percent +
+            x * (solution.density[1] + x * R(T(g[6] / 9.0)));
+  density = min(max(density, R(T(1.0))), R(T(1.841)));
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu

@@ -1,0 +1,336 @@
+module host_microphysics
+  !! The microphysics slot, and around it what HAM's wrapper does: M7's units and the humidity of
+  !! the clear part, the step, tendencies back.
+  use, intrinsic :: iso_fortran_env, only: int32, int64
+  use host_constants, only: avogadro, molar_h2so4, molar_so4, wp
+  use host_ledger, only: column_sum, enter
+  use host_meteorology, only: meteorology_type
+  use host_timer, only: interval, now
+  use host_tracers, only: first_number, h2so4, n_budget, n_tracer
+  use m7_config, only: m7_config_type, nucleation_none, nucleation_vehkamaki2002, profile_ham2, &
+    profile_m7_2004, set_profile, water_kappa, water_zsr
+  use m7_modes, only: so4_cs
+  use m7_reference, only: m7_type
+  use m7emu, only: m7emu_type
+  use m7emu_recorder, only: recorder_type
+  use microphysics, only: microphysics_type, n_mass, n_mode, n_soluble
+  implicit none (type, external)
+  private
+  public :: aerosol_type, set_up_aerosol, set_up_slot, slot_type, slot_settings_type
+  public :: call_microphysics
+
+  integer, parameter, public :: n_compared = 1 + n_mass + n_mode
+
+  type :: slot_settings_type
+    !! The members of &physics that concern the slot
+    character(16) :: microphysics = 'm7', profile = 'ham2', water = 'zsr'
+    character(16) :: nucleation = 'vehkamaki2002', shadow_with = 'emulator'
+    character(16) :: emulator_device = 'cpu'
+    character(512) :: emulator_file = ''
+    integer :: substeps = 1, shadow_substeps = 8
+  end type slot_settings_type
+
+  type :: slot_type
+    class(microphysics_type), allocatable :: scheme
+    !! What the host runs with
+    class(microphysics_type), allocatable :: shadow
+    !! What is run beside it and compared; allocated with microphysics = 'shadow' only
+  end type slot_type
+
+  type :: aerosol_type
+    !! M7's arguments for a block
+    real(wp), allocatable :: relative_humidity(:, :), production(:, :), gas(:, :)
+    !! Of the clear part [1], molecules cm-3 s-1, molecules cm-3 (nproma, nlev)
+    real(wp), allocatable :: mass(:, :, :), number(:, :, :)
+    !! Sulfate: molecules cm-3, others ug m-3; cm-3
+    real(wp), allocatable :: wet_radius(:, :, :), dry_radius(:, :, :)
+    !! cm from M7; m after the call
+    real(wp), allocatable :: density(:, :, :), water(:, :, :)
+    !! g cm-3 and kg m-3 from M7; kg m-3 and kg kg-1 after the call
+    real(wp), allocatable :: mass_before(:, :, :), number_before(:, :, :)
+    real(wp), allocatable :: gas_shadow(:, :), mass_shadow(:, :, :), number_shadow(:, :, :)
+    real(wp), allocatable :: wet_shadow(:, :, :), dry_shadow(:, :, :), density_shadow(:, :, :)
+    real(wp), allocatable :: water_shadow(:, :, :)
+  end type aerosol_type
+
+contains
+
+  subroutine set_up_slot(settings, slot, status, message)
+    !! Fill the slot as the namelist says. A new scheme is one more case in `new_scheme`.
+    type(slot_settings_type), intent(in) :: settings
+    type(slot_type), intent(out) :: slot
+    integer, intent(out) :: status
+    character(:), allocatable, intent(out) :: message
+
+    select case (settings%microphysics)
+    case ('shadow')
+      call new_scheme('m7', settings, settings%substeps, slot%scheme, status, message)
+      if (status /= 0) return
+      call new_scheme(settings%shadow_with, settings, settings%shadow_substeps, slot%shadow, &
+        status, message)
+    case default
+      call new_scheme(settings%microphysics, settings, settings%substeps, slot%scheme, status, &
+        message)
+    end select
+  end subroutine set_up_slot
+
+  subroutine new_scheme(name, settings, substeps, scheme, status, message)
+    character(*), intent(in) :: name
+    type(slot_settings_type), intent(in) :: settings
+    integer, intent(in) :: substeps
+    class(microphysics_type), allocatable, intent(out) :: scheme
+    integer, intent(out) :: status
+    character(:), allocatable, intent(out) :: message
+    type(m7_config_type) :: config
+
+    message = ''
+    status = 0
+    select case (name)
+    case ('m7')
+      call set_profile(config, merge(profile_ham2, profile_m7_2004, settings%profile == 'ham2'), &
+        0, status)
+      config%water = merge(water_kappa, water_zsr, settings%water == 'kappa')
+      config%nucleation = merge(nucleation_none, nucleation_vehkamaki2002, &
+        settings%nucleation == 'none')
+      config%substeps = substeps
+      scheme = m7_type(config=config)
+    case ('emulator')
+      call load_emulator(settings, scheme, status, message)
+    case default
+      status = 1
+      message = "microphysics '" // trim(name) // "' is unknown; choose 'm7' or 'emulator'"
+    end select
+  end subroutine new_scheme
+
+  subroutine load_emulator(settings, scheme, status, message)
+    !! Read the model file once; every thread then steps with the same emulator.
+    type(slot_settings_type), intent(in) :: settings
+    class(microphysics_type), allocatable, intent(out) :: scheme
+    integer, intent(out) :: status
+    character(:), allocatable, intent(inout) :: message
+
+    allocate (m7emu_type :: scheme)
+    select type (scheme)
+    type is (m7emu_type)
+      call scheme%load(trim(settings%emulator_file), status, device=trim(settings%emulator_device))
+      if (status /= 0) message = '&physics emulator_file: ' // scheme%message()
+    end select
+  end subroutine load_emulator
+
+  pure subroutine set_up_aerosol(nproma, nlev, shadow, aerosol)
+    integer, intent(in) :: nproma, nlev
+    logical, intent(in) :: shadow
+    type(aerosol_type), intent(out) :: aerosol
+
+    allocate (aerosol%relative_humidity(nproma, nlev), aerosol%production(nproma, nlev), &
+      aerosol%gas(nproma, nlev), source=0.0_wp)
+    allocate (aerosol%mass(nproma, nlev, n_mass), aerosol%mass_before(nproma, nlev, n_mass), &
+      source=0.0_wp)
+    allocate (aerosol%number(nproma, nlev, n_mode), aerosol%number_before(nproma, nlev, n_mode), &
+      aerosol%wet_radius(nproma, nlev, n_mode), aerosol%density(nproma, nlev, n_mode), &
+      source=0.0_wp)
+    allocate (aerosol%dry_radius(nproma, nlev, n_soluble), &
+      aerosol%water(nproma, nlev, n_soluble), source=0.0_wp)
+    if (.not. shadow) return
+    aerosol%gas_shadow = aerosol%gas
+    aerosol%mass_shadow = aerosol%mass
+    aerosol%number_shadow = aerosol%number
+    aerosol%wet_shadow = aerosol%wet_radius
+    aerosol%dry_shadow = aerosol%dry_radius
+    aerosol%density_shadow = aerosol%density
+    aerosol%water_shadow = aerosol%water
+  end subroutine set_up_aerosol
+
+  subroutine call_microphysics(slot, kproma, kbdim, klev, timestep, air, before, tendency, &
+    aerosol, entry, squares, recorder, block, first, step, ticks, shadow_ticks, status)
+    !! Take a block through the scheme in the slot.
+    type(slot_type), intent(in) :: slot
+    integer, intent(in) :: kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    !! [s]
+    type(meteorology_type), intent(in) :: air
+    real(wp), intent(in) :: before(kbdim, klev, n_tracer)
+    !! x(t-1)
+    real(wp), intent(inout) :: tendency(kbdim, klev, n_tracer)
+    type(aerosol_type), intent(inout) :: aerosol
+    real(wp), intent(inout) :: entry(kbdim, n_budget)
+    !! Mass not conserved [kg m-2]
+    real(wp), intent(inout) :: squares(kbdim, n_compared)
+    !! Squared differences of tendencies, scheme and shadow, over levels
+    type(recorder_type), intent(inout) :: recorder
+    integer, intent(in) :: block, first, step
+    !! Number of the block and of its first column on the globe, and step, for the recorder
+    integer(int64), intent(inout) :: ticks, shadow_ticks
+    !! Time spent in the scheme itself, and in its shadow
+    integer(int32), intent(out) :: status
+    integer(int64) :: start
+    integer :: n
+
+    call to_m7(kproma, kbdim, klev, timestep, air, before, tendency, aerosol)
+    call recorder%before(block, first, step, kproma, kbdim, klev, air%pressure, air%temperature, &
+      aerosol%relative_humidity, air%cloud_fraction, aerosol%production, aerosol%gas, &
+      aerosol%mass, aerosol%number)
+    do n = 1, n_mass
+      aerosol%mass_before(:kproma, :, n) = aerosol%mass(:kproma, :, n)
+    end do
+    do n = 1, n_mode
+      aerosol%number_before(:kproma, :, n) = aerosol%number(:kproma, :, n)
+    end do
+
+    if (allocated(slot%shadow)) then
+      aerosol%gas_shadow = aerosol%gas
+      aerosol%mass_shadow = aerosol%mass
+      aerosol%number_shadow = aerosol%number
+      start = now()
+      call slot%shadow%step(kproma, kbdim, klev, timestep, air%pressure, air%temperature, &
+        aerosol%relative_humidity, air%cloud_fraction, aerosol%production, aerosol%gas_shadow, &
+        aerosol%mass_shadow, aerosol%number_shadow, aerosol%wet_shadow, aerosol%dry_shadow, &
+        aerosol%density_shadow, aerosol%water_shadow, status)
+      shadow_ticks = shadow_ticks + interval(start)
+      if (status /= 0) return
+    end if
+
+    start = now()
+    call slot%scheme%step(kproma, kbdim, klev, timestep, air%pressure, air%temperature, &
+      aerosol%relative_humidity, air%cloud_fraction, aerosol%production, aerosol%gas, &
+      aerosol%mass, aerosol%number, aerosol%wet_radius, aerosol%dry_radius, aerosol%density, &
+      aerosol%water, status)
+    ticks = ticks + interval(start)
+    if (status /= 0) return
+
+    call recorder%after(block, kproma, kbdim, klev, aerosol%gas, aerosol%mass, aerosol%number, &
+      aerosol%wet_radius, aerosol%dry_radius, aerosol%density, aerosol%water)
+    if (allocated(slot%shadow)) call compare(kproma, kbdim, klev, timestep, aerosol, squares)
+    call from_m7(kproma, kbdim, klev, timestep, air, before, tendency, aerosol, entry)
+  end subroutine call_microphysics
+
+  pure subroutine to_m7(kproma, kbdim, klev, timestep, air, before, tendency, aerosol)
+    !! Masses and numbers as x(t-1) + tendency*timestep, the gas as x(t-1) with its tendency as
+    !! production; negative values count as 0.
+    integer, intent(in) :: kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    type(meteorology_type), intent(in) :: air
+    real(wp), intent(in) :: before(kbdim, klev, n_tracer), tendency(kbdim, klev, n_tracer)
+    type(aerosol_type), intent(inout) :: aerosol
+    integer :: i, k, n
+    real(wp) :: clear, cover
+
+    do k = 1, klev
+      do i = 1, kproma
+        cover = min(air%cloud_fraction(i, k), 1.0_wp - 1.0e-10_wp)
+        clear = (air%humidity(i, k) - air%saturation(i, k)*cover)/(1.0_wp - cover)
+        aerosol%relative_humidity(i, k) = min(max(clear/air%saturation(i, k), 0.0_wp), 1.0_wp)
+        aerosol%gas(i, k) = max(before(i, k, h2so4), 0.0_wp)*air%density(i, k)*per_mass(h2so4)
+        aerosol%production(i, k) = tendency(i, k, h2so4)*air%density(i, k)*per_mass(h2so4)
+      end do
+    end do
+    do n = 1, n_mass
+      do k = 1, klev
+        do i = 1, kproma
+          aerosol%mass(i, k, n) = max(before(i, k, n) + tendency(i, k, n)*timestep, 0.0_wp) &
+            *air%density(i, k)*per_mass(n)
+        end do
+      end do
+    end do
+    do n = 1, n_mode
+      do k = 1, klev
+        do i = 1, kproma
+          aerosol%number(i, k, n) = max(before(i, k, first_number + n - 1) &
+            + tendency(i, k, first_number + n - 1)*timestep, 0.0_wp)*air%density(i, k)*1.0e-6_wp
+        end do
+      end do
+    end do
+  end subroutine to_m7
+
+  pure subroutine from_m7(kproma, kbdim, klev, timestep, air, before, tendency, aerosol, entry)
+    !! Back to mixing ratios, tendency = (x - x(t-1))/timestep; diagnostics to SI. What M7 leaves
+    !! alone keeps its tendency to the bit.
+    integer, intent(in) :: kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    type(meteorology_type), intent(in) :: air
+    real(wp), intent(in) :: before(kbdim, klev, n_tracer)
+    real(wp), intent(inout) :: tendency(kbdim, klev, n_tracer)
+    type(aerosol_type), intent(inout) :: aerosol
+    real(wp), intent(inout) :: entry(kbdim, n_budget)
+    integer :: i, k, n
+    real(wp) :: amount(kbdim), change(kbdim, klev)
+
+    do n = 1, n_mass
+      do k = 1, klev
+        do i = 1, kproma
+          change(i, k) = (aerosol%mass(i, k, n) - aerosol%mass_before(i, k, n)) &
+            /(air%density(i, k)*per_mass(n))
+          if (abs(change(i, k)) <= 0.0_wp) cycle
+          tendency(i, k, n) = (aerosol%mass(i, k, n)/(air%density(i, k)*per_mass(n)) &
+            - before(i, k, n))/timestep
+        end do
+      end do
+      call column_sum(kproma, kbdim, klev, air%air_mass, change, amount)
+      call enter(kproma, kbdim, n, amount, entry)
+    end do
+    do n = 1, n_mode
+      do k = 1, klev
+        do i = 1, kproma
+          aerosol%wet_radius(i, k, n) = 0.01_wp*aerosol%wet_radius(i, k, n)
+          aerosol%density(i, k, n) = 1000.0_wp*aerosol%density(i, k, n)
+          if (abs(aerosol%number(i, k, n) - aerosol%number_before(i, k, n)) <= 0.0_wp) cycle
+          tendency(i, k, first_number + n - 1) = (aerosol%number(i, k, n) &
+            /(air%density(i, k)*1.0e-6_wp) - before(i, k, first_number + n - 1))/timestep
+        end do
+      end do
+    end do
+    do n = 1, n_soluble
+      do k = 1, klev
+        do i = 1, kproma
+          aerosol%dry_radius(i, k, n) = 0.01_wp*aerosol%dry_radius(i, k, n)
+          aerosol%water(i, k, n) = aerosol%water(i, k, n)/air%density(i, k)
+        end do
+      end do
+    end do
+    do k = 1, klev
+      do i = 1, kproma
+        change(i, k) = aerosol%gas(i, k)/(air%density(i, k)*per_mass(h2so4)) &
+          - (before(i, k, h2so4) + tendency(i, k, h2so4)*timestep)
+        tendency(i, k, h2so4) = (aerosol%gas(i, k)/(air%density(i, k)*per_mass(h2so4)) &
+          - before(i, k, h2so4))/timestep
+      end do
+    end do
+    call column_sum(kproma, kbdim, klev, air%air_mass, change, amount)
+    call enter(kproma, kbdim, h2so4, amount, entry)
+  end subroutine from_m7
+
+  pure subroutine compare(kproma, kbdim, klev, timestep, aerosol, squares)
+    !! Squared differences of the tendencies, in M7's units per second.
+    integer, intent(in) :: kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    type(aerosol_type), intent(in) :: aerosol
+    real(wp), intent(inout) :: squares(kbdim, n_compared)
+    integer :: k, n
+
+    do k = 1, klev
+      squares(:kproma, 1) = squares(:kproma, 1) &
+        + ((aerosol%gas_shadow(:kproma, k) - aerosol%gas(:kproma, k))/timestep)**2
+      do n = 1, n_mass
+        squares(:kproma, 1 + n) = squares(:kproma, 1 + n) &
+          + ((aerosol%mass_shadow(:kproma, k, n) - aerosol%mass(:kproma, k, n))/timestep)**2
+      end do
+      do n = 1, n_mode
+        squares(:kproma, 1 + n_mass + n) = squares(:kproma, 1 + n_mass + n) &
+          + ((aerosol%number_shadow(:kproma, k, n) - aerosol%number(:kproma, k, n))/timestep)**2
+      end do
+    end do
+  end subroutine compare
+
+  elemental real(wp) function per_mass(tracer)
+    !! M7's amount in a cubic metre or cm3 of 1 kg m-3: molecules cm-3 or ug m-3
+    integer, intent(in) :: tracer
+
+    if (tracer == h2so4) then
+      per_mass = 1.0e-3_wp*avogadro/molar_h2so4
+    else if (tracer <= so4_cs) then
+      per_mass = 1.0e-3_wp*avogadro/molar_so4
+    else
+      per_mass = 1.0e9_wp
+    end if
+  end function per_mass
+end module host_microphysics

@@ -1,0 +1,277 @@
+"""One M7 step of many cells: the blocks in M7's order (section 6 of the physics contract)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from pyemu.blocks import coagulation, water
+from pyemu.blocks.ageing import age, coating
+from pyemu.blocks.condensation import condensation_sink, condense
+from pyemu.blocks.merging import merge
+from pyemu.blocks.modes import COATED, MODE_NAMES, SOLUBLE_NAMES, Columns, by_name, span
+from pyemu.blocks.network import Network
+from pyemu.blocks.nucleation import nucleate
+from pyemu.blocks.numerics import columns, row
+from pyemu.blocks.properties import Particles, dry_particles, median_radius, particles
+from pyemu.blocks.settings import Settings
+from pyemu.blocks.transfer import collected_sulfate, collide, transfer
+from pyemu.variables import (
+    DIAGNOSTICS,
+    ENVIRONMENT,
+    GAS,
+    MASSES,
+    NUMBERS,
+    PROGNOSTICS,
+    SPLIT,
+    index,
+    names,
+)
+
+BLOCKS = (
+    "properties",
+    "water",
+    "condensation",
+    "nucleation",
+    "coagulation",
+    "number",
+    "transfer",
+    "ageing",
+    "merging",
+)
+"""The chain, always in this order."""
+LEARNED = {
+    "water": (water.FEATURES, water.TARGETS),
+    "coagulation": (coagulation.FEATURES, coagulation.TARGETS),
+}
+"""Blocks that have a learned form, with features and targets of its network."""
+
+FINE, EXTRAPOLATING, OUTSIDE, INVALID = range(4)
+"""What `Output.flag` means: emulator.md section 6."""
+_ROUND_OFF = 1e-6
+"""How far relative humidity may lie outside its range before it is refused instead of clipped."""
+_ANY_AIR = {"pressure": 1e5, "temperature": 280.0, "relative_humidity": 0.5}
+"""Stands in for air that is refused, so that all stays finite."""
+
+
+class Output(NamedTuple):
+    """What a step gives."""
+
+    prognostic: Tensor
+    """Gas, masses, numbers after the step, in the order and units of the table (n, 26)"""
+    diagnostic: Tensor
+    """Radii, densities, water after the step (n, 22)"""
+    flag: Tensor
+    """int32 (n,): FINE; EXTRAPOLATING, used nevertheless; OUTSIDE, better given to M7; INVALID
+    input, left unchanged with diagnostics 0"""
+    negatives: Tensor
+    """How many negative inputs were taken as 0 and added again afterwards (n,) int32"""
+    split: Columns
+    """What each process moved, `pyemu.variables.SPLIT`, (n,) each"""
+
+
+class Chain(torch.nn.Module):
+    """The step, each block in its exact form unless `networks` has one of its name.
+
+    Raises
+    ------
+    ValueError
+        Settings that the blocks do not know yet, a network of other features or targets.
+    """
+
+    def __init__(self, settings: Settings, networks: Mapping[str, Network] | None = None) -> None:
+        super().__init__()
+        for name, value in (("water", "kappa"), ("nucleation", "kazil_lovejoy2007")):
+            if getattr(settings, name) == value:
+                raise ValueError(f"{name} = '{value}' has no form in the chain of blocks yet")
+        for name, network in (networks or {}).items():
+            if name not in LEARNED:
+                allowed = ", ".join(map(repr, LEARNED))
+                raise ValueError(f"block {name!r} has no learned form; allowed is {allowed}")
+            if (network.features, network.targets) != LEARNED[name]:
+                raise ValueError(f"network {name!r} has other features or targets than its block")
+        self.settings = settings
+        self.networks = torch.nn.ModuleDict(dict(networks or {}))
+
+    def describe(self) -> list[dict[str, str]]:
+        """Give block and form, in order, as the model file's JSON holds them."""
+        return [
+            {"block": name, "form": "network", "network": name}
+            if name in self.networks
+            else {"block": name, "form": "exact"}
+            for name in BLOCKS
+        ]
+
+    @classmethod
+    def from_description(
+        cls,
+        settings: Settings,
+        chain: Sequence[Mapping[str, Any]],
+        networks: Mapping[str, Network],
+    ) -> Self:
+        """Build from what `describe` gave; ValueError for another order or an unknown form."""
+        if tuple(link.get("block") for link in chain) != BLOCKS:
+            raise ValueError(f"the chain of blocks is not {', '.join(BLOCKS)}")
+        chosen = {}
+        for link in chain:
+            block, form = link["block"], link.get("form")
+            if form == "network":
+                name = str(link.get("network"))
+                if name not in networks:
+                    raise ValueError(f"block '{block}' needs network '{name}', which is missing")
+                chosen[block] = networks[name]
+            elif form != "exact":
+                raise ValueError(f"form = {form!r} of block '{block}'; allowed: exact, network")
+        return cls(settings, chosen)
+
+    def forward(self, environment: Tensor, prognostic: Tensor, timestep: Tensor | float) -> Output:
+        """Advance cells by one step.
+
+        Negative gas, masses and numbers count as 0 and are added again after the step, so that the
+        host's budget stays as it was.
+
+        Parameters
+        ----------
+        environment, prognostic
+            (n, 8), (n, 26), of one precision, in the order and units of `pyemu.variables`. Masses
+            and numbers are moved in this precision, whatever that of the networks.
+        timestep
+            Scalar or (n,) [s]
+        """
+        dt = torch.as_tensor(timestep, dtype=prognostic.dtype, device=prognostic.device)
+        dt = dt.expand(len(prognostic))
+        valid = _valid(environment, prognostic, dt)
+        fit = valid[:, None]
+        safe = row((_ANY_AIR.get(name, 0.0) for name in names(ENVIRONMENT)), prognostic)
+        # Cells contiguous, as all blocks keep them.
+        given = torch.where(fit, prognostic, 0.0).T.contiguous().T
+        air = by_name(torch.where(fit, environment, safe), names(ENVIRONMENT))
+        air["relative_humidity"] = air["relative_humidity"].clamp(0.0, 1.0)
+        air["cloud_fraction"] = air["cloud_fraction"].clamp(0.0, 1.0)
+        after, diagnostic, flag, split = self._advance(
+            air, given.clamp(min=0.0), torch.where(valid, dt, 1.0)
+        )
+        after = after + given.clamp(max=0.0)
+        return Output(
+            prognostic=torch.where(fit, after, prognostic),
+            diagnostic=torch.where(fit, diagnostic, 0.0),
+            flag=torch.where(valid, flag, INVALID),
+            negatives=(given < 0.0).sum(dim=1, dtype=torch.int32),
+            split={name: torch.where(valid, split[name], 0.0) for name in names(SPLIT)},
+        )
+
+    def _advance(
+        self, air: Columns, state: Tensor, dt: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Columns]:
+        """Prognostics (n, 26), diagnostics (n, 22), flag (n,) and split of valid cells."""
+        s = self.settings
+        pressure, temperature = air["pressure"], air["temperature"]
+        humidity, cloud = air["relative_humidity"], air["cloud_fraction"]
+        gas, mass, number = state[:, _GAS], state[:, _MASS], state[:, _NUMBER]
+        # The gas must cover what other processes take out of it.
+        production = torch.maximum(air["h2so4_production"], -gas / dt)
+        if s.older or not s.condensation:
+            gas = (gas + production * dt).clamp(min=0.0)
+            production = torch.zeros_like(gas)
+
+        wetting = water.uptake(s, pressure, temperature, humidity, self._network("water"))
+        before = particles(s, wetting, mass, number, torch.zeros_like(gas))
+        kernels = self._kernels(pressure, temperature, before, number)
+        sink = torch.zeros_like(number)
+        condensed = torch.zeros_like(number)
+        if s.condensation:
+            sink = condensation_sink(s, pressure, temperature, before.wet_radius, number)
+            gas, condensed = condense(s, dt, cloud, production, gas, sink)
+        gas, new_so4, new = nucleate(
+            s,
+            dt,
+            temperature,
+            humidity,
+            cloud,
+            air["forest_fraction"],
+            air["boundary_layer"],
+            sink.sum(dim=1),
+            gas,
+        )
+        moved = {f"condensed_{mode}": x for mode, x in by_name(condensed, MODE_NAMES).items()}
+        moved |= {"nucleated_so4": new_so4, "nucleated_num": new}
+        numbers, masses = by_name(number, MODE_NAMES), by_name(mass, names(MASSES))
+        numbers["ns"] = numbers["ns"] + new
+        masses["so4_ns"] = masses["so4_ns"] + new_so4
+        for mode in SOLUBLE_NAMES:
+            masses[f"so4_{mode}"] = masses[f"so4_{mode}"] + moved[f"condensed_{mode}"]
+
+        coat = coating(s, before.wet_radius)
+        collided = collide(s, dt, kernels, coat, masses["so4_ns"], numbers, new, moved)
+        sulfate = collected_sulfate(numbers, collided, masses, moved)
+        left = transfer(numbers, collided, masses, moved)
+        masses, numbers = age(s, coat, sulfate, numbers, masses, left, collided.number, moved)
+        for mode, to in COATED.items():
+            masses[f"so4_{to}"] = masses[f"so4_{to}"] + moved[f"condensed_{mode}"]
+        virtual = before.virtual
+        if s.condensation or s.coagulation:
+            mass, number = _matrices(masses, numbers)
+            dry = dry_particles(s, mass, number, virtual)
+            virtual = dry.virtual
+            radius = by_name(median_radius(s, dry.volume, SOLUBLE_NAMES), SOLUBLE_NAMES)
+            masses, numbers = merge(s, radius, masses, numbers, moved)
+        else:
+            moved |= {name: torch.zeros_like(gas) for name in names(SPLIT) if name not in moved}
+
+        mass, number = _matrices(masses, numbers)
+        after = particles(s, wetting, mass, number, virtual)
+        water_uptake = by_name(after.water - before.water, SOLUBLE_NAMES)
+        moved |= {f"water_uptake_{mode}": x for mode, x in water_uptake.items()}
+        flag = torch.stack((before.flag, kernels.flag, after.flag)).amax(dim=0)
+        prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
+        return prognostic, _diagnostic(after), flag, moved
+
+    def _kernels(
+        self, pressure: Tensor, temperature: Tensor, found: Particles, number: Tensor
+    ) -> coagulation.Kernels:
+        s, network = self.settings, self._network("coagulation")
+        if not s.coagulation:
+            return coagulation.no_kernels(pressure)
+        return coagulation.kernels(
+            s, pressure, temperature, found.wet_radius, found.density, number, network
+        )
+
+    def _network(self, block: str) -> Network | None:
+        network = self.networks[block] if block in set(self.networks) else None
+        assert network is None or isinstance(network, Network)
+        return network
+
+
+def _valid(environment: Tensor, prognostic: Tensor, dt: Tensor) -> Tensor:
+    """Whether all of a cell's input is finite and its air is possible (n,)."""
+    valid = environment.isfinite().all(dim=1) & prognostic.isfinite().all(dim=1)
+    air = by_name(environment, names(ENVIRONMENT))
+    humidity = air["relative_humidity"]
+    valid = valid & (humidity >= -_ROUND_OFF) & (humidity <= 1.0 + _ROUND_OFF)
+    valid = valid & (air["pressure"] > 0.0) & (air["temperature"] > 0.0)
+    return valid & dt.isfinite() & (dt > 0.0)
+
+
+def _matrices(masses: Columns, numbers: Columns) -> tuple[Tensor, Tensor]:
+    """Masses (n, 18) and numbers (n, 7)."""
+    mass = columns(masses[name] for name in names(MASSES))
+    return mass, columns(numbers[mode] for mode in MODE_NAMES)
+
+
+def _diagnostic(found: Particles) -> Tensor:
+    """Join the diagnostics in the order of the table (n, 22)."""
+    named: Columns = {}
+    for kind, values, modes in (
+        ("wet_radius", found.wet_radius, MODE_NAMES),
+        ("dry_radius", found.dry_radius, SOLUBLE_NAMES),
+        ("density", found.density, MODE_NAMES),
+        ("water", found.water, SOLUBLE_NAMES),
+    ):
+        named |= by_name(values, [f"{kind}_{mode}" for mode in modes])
+    return columns(named[name] for name in names(DIAGNOSTICS))
+
+
+_GAS = index("h2so4", PROGNOSTICS)
+_MASS, _NUMBER = span(names(MASSES), PROGNOSTICS), span(names(NUMBERS), PROGNOSTICS)
+assert PROGNOSTICS == GAS + MASSES + NUMBERS

@@ -1,0 +1,226 @@
+"""A small dense network with its scaling, as the model file holds it (`pyemu.modelfile`)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "relu": torch.relu,
+    "silu": torch.nn.functional.silu,
+    "tanh": torch.tanh,
+}
+_SCALES = ("feature_mean", "feature_scale", "feature_low", "feature_high")
+_TARGET_SCALES = ("target_mean", "target_scale")
+_RIDGE = 1e-6
+_MARGIN = 1e-3
+"""By how many standard deviations (1 of a constant) a range is widened, lest round-off leave it."""
+_CONSTANT = 1e-6
+"""Spread, relative to the mean, below which a feature or target counts as constant [1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One dense layer: activation(weight h + bias)."""
+
+    inputs: int
+    outputs: int
+    activation: str = "none"
+    operation: str = "dense"
+
+    def __post_init__(self) -> None:
+        if self.operation != "dense":
+            raise ValueError(f"operation = {self.operation!r}; allowed is 'dense'")
+        if self.activation not in ACTIVATIONS:
+            allowed = ", ".join(map(repr, ACTIVATIONS))
+            raise ValueError(f"activation = {self.activation!r}; allowed is {allowed}")
+        if self.inputs < 1 or self.outputs < 1:
+            raise ValueError(f"a layer of {self.inputs} inputs and {self.outputs} outputs")
+
+
+class Network(torch.nn.Module):
+    """y = target_mean + target_scale*(layers(z) + bypass z), z = (x - feature_mean)/feature_scale.
+
+    Parameters
+    ----------
+    features, targets
+        Names of x (..., f) and y (..., t).
+    layers
+        From f to t, the last one linear.
+
+    Raises
+    ------
+    ValueError
+        Layers that do not fit each other, the features or the targets.
+    """
+
+    feature_mean: Tensor
+    feature_scale: Tensor
+    feature_low: Tensor
+    feature_high: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
+
+    def __init__(
+        self, features: Sequence[str], targets: Sequence[str], layers: Sequence[Layer]
+    ) -> None:
+        super().__init__()
+        self.features, self.targets = tuple(features), tuple(targets)
+        self.layers = tuple(layers)
+        leaving = [len(features), *(layer.outputs for layer in layers)]
+        entering = [*(layer.inputs for layer in layers), len(targets)]
+        if leaving != entering:
+            raise ValueError(
+                f"layers from {entering[:-1]} to {leaving[1:]} do not lead from "
+                f"{len(features)} features to {len(targets)} targets"
+            )
+        for name in (*_SCALES, *_TARGET_SCALES):
+            size = len(features if name in _SCALES else targets)
+            fill = {"feature_low": -torch.inf, "feature_high": torch.inf}
+            value = fill.get(name, float(name.endswith("scale")))
+            self.register_buffer(name, torch.full((size,), value))
+        self.dense = torch.nn.ModuleList(
+            torch.nn.Linear(layer.inputs, layer.outputs) for layer in layers
+        )
+        for parameter in self.dense[-1].parameters():
+            torch.nn.init.zeros_(parameter)
+        self.bypass = torch.nn.Parameter(torch.zeros(len(targets), len(features)))
+
+    @classmethod
+    def hidden(
+        cls,
+        features: Sequence[str],
+        targets: Sequence[str],
+        widths: Sequence[int],
+        activation: str = "silu",
+    ) -> Self:
+        """Make a network of hidden layers of these widths; it starts as its bypass, which is 0."""
+        sizes = [len(features), *widths, len(targets)]
+        last = len(widths)
+        layers = [
+            Layer(
+                inputs=sizes[place],
+                outputs=sizes[place + 1],
+                activation=activation if place < last else "none",
+            )
+            for place in range(last + 1)
+        ]
+        return cls(features, targets, layers)
+
+    def forward(self, features: Tensor, there: Tensor | None = None) -> Tensor:
+        """Give the targets (..., t) of features (..., f); where not `there` a feature is its mean.
+
+        The layers run in the precision of their weights, the rest in that of the features.
+        """
+        z = (features - self.feature_mean) / self.feature_scale
+        if there is not None:
+            z = torch.where(there, z, 0.0)
+        z = z.to(self.bypass.dtype)
+        h = z
+        for layer, dense in zip(self.layers, self.dense, strict=True):
+            h = ACTIVATIONS[layer.activation](dense(h))
+        y = (h + torch.nn.functional.linear(z, self.bypass)).to(features.dtype)
+        return self.target_mean.to(y.dtype) + self.target_scale.to(y.dtype) * y
+
+    def flag(self, features: Tensor, there: Tensor | None = None) -> Tensor:
+        """Judge whether features (..., f) lie in the range trained on (...,), int32.
+
+        0 where they do, 1 where one lies beyond, 2 where by more than half the range.
+        """
+        low, high = self.feature_low, self.feature_high
+        beyond = torch.maximum(low - features, features - high)
+        if there is not None:
+            beyond = torch.where(there, beyond, -1.0)
+        outside = (beyond > 0.0).int() + (beyond > 0.5 * (high - low)).int()
+        return outside.amax(dim=-1)
+
+    @torch.no_grad()
+    def calibrate(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        there: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> None:
+        """Set scaling and range from a sample, and the bypass to its linear regression.
+
+        Parameters
+        ----------
+        features, targets
+            (n, f), (n, t)
+        there, known
+            Which of them count, of the same shapes; None: all.
+        """
+        features, targets = features.double(), targets.double()
+        there = torch.ones_like(features, dtype=torch.bool) if there is None else there
+        known = torch.ones_like(targets, dtype=torch.bool) if known is None else known
+        mean, scale = _moments(features, there)
+        self.feature_mean.copy_(mean)
+        self.feature_scale.copy_(scale)
+        low = torch.where(there, features, torch.inf).amin(dim=0)
+        high = torch.where(there, features, -torch.inf).amax(dim=0)
+        self.feature_low.copy_(low - _MARGIN * scale)
+        self.feature_high.copy_(high + _MARGIN * scale)
+        target_mean, target_scale = _moments(targets, known)
+        self.target_mean.copy_(target_mean)
+        self.target_scale.copy_(target_scale)
+        z = torch.where(there, (features - mean) / scale, 0.0)
+        y = torch.where(known, (targets - target_mean) / target_scale, 0.0)
+        ridge = _RIDGE * len(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        for place in range(y.shape[1]):
+            some = z * known[:, place, None]
+            slope = torch.linalg.solve(some.T @ some + ridge, some.T @ y[:, place])
+            self.bypass[place].copy_(slope)
+
+    def describe(self) -> dict[str, Any]:
+        """Give names and layers as the model file's JSON holds them."""
+        layers = [asdict(layer) for layer in self.layers]
+        return {"features": list(self.features), "targets": list(self.targets), "layers": layers}
+
+    def to_tensors(self, name: str) -> dict[str, Tensor]:
+        """Give all numbers as the model file holds them: float32, by the name of the network."""
+        found = {key: getattr(self, key) for key in (*_SCALES, *_TARGET_SCALES, "bypass")}
+        for place, dense in enumerate(self.dense):
+            found |= {f"{place}.{key}": value for key, value in dense.named_parameters()}
+        return {f"{name}.{k}": v.detach().float().cpu().contiguous() for k, v in found.items()}
+
+    @classmethod
+    def from_tensors(
+        cls, name: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Self:
+        """Build the network `name` from what `describe` and `to_tensors` gave.
+
+        Raises
+        ------
+        ValueError
+            Layers that do not fit, a tensor that is missing, of the wrong shape or not finite.
+        """
+        layers = [Layer(**layer) for layer in description["layers"]]
+        network = cls(description["features"], description["targets"], layers)
+        for key, wanted in network.to_tensors(name).items():
+            if key not in tensors:
+                raise ValueError(f"tensor '{key}' is missing")
+            given, tail = tensors[key], key.removeprefix(f"{name}.")
+            if given.shape != wanted.shape:
+                raise ValueError(
+                    f"tensor '{key}' has shape {tuple(given.shape)}; needed is "
+                    f"{tuple(wanted.shape)}"
+                )
+            if given.isnan().any() or (given.isinf().any() and tail not in _SCALES):
+                raise ValueError(f"tensor '{key}' is not finite")
+            target = network if "." not in tail else network.dense[int(tail.split(".")[0])]
+            with torch.no_grad():
+                getattr(target, tail.split(".")[-1]).copy_(given)
+        return network
+
+
+def _moments(x: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column over the rows that count; constants get 1."""
+    count = there.sum(dim=0).clamp(min=1)
+    mean = torch.where(there, x, 0.0).sum(dim=0) / count
+    scale = (torch.where(there, x - mean, 0.0).square().sum(dim=0) / count).sqrt()
+    varies = scale > _CONSTANT * mean.abs()
+    return mean, torch.where(varies, scale, 1.0)

@@ -1,0 +1,209 @@
+"""The emulator in Python: a model file, opened by the native engine, stepped like the reference."""
+
+import math
+import operator
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyemu._bridge import ffi, lib
+from pyemu.state import Matrix, State, pack, unpack
+from pyemu.variables import (
+    DIAGNOSTICS,
+    ENVIRONMENT,
+    MASSES,
+    MODES,
+    PROGNOSTICS,
+    SOLUBLE,
+    index,
+    unknown,
+)
+
+Engine = Literal["native", "torch"]
+
+SHIPPED = Path(__file__).with_name("models")
+"""Folder of the models that come with the package, as `<name>.safetensors`."""
+CHUNK = 1024
+"""Cells that a thread takes at a time: whole lanes of every processor."""
+
+_ARGUMENTS = {lib.M7EMU_ERROR_ARGUMENT, lib.M7EMU_ERROR_DEVICE}
+_FILES = {lib.M7EMU_ERROR_FILE}
+_INSIDE = {lib.M7EMU_ERROR_INTERNAL, lib.M7EMU_ERROR_MEMORY}
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.safetensors")))
+
+
+def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native") -> "Emulator":
+    """Open an emulator.
+
+    Parameters
+    ----------
+    name_or_path
+        A name of `shipped()`, or the path of a model file (see `pyemu.modelfile`).
+    device
+        "cpu", "cuda" or "cuda:<index>".
+    engine
+        "native"; "torch" is to come.
+
+    Raises
+    ------
+    OSError
+        The file is missing or cannot be read.
+    ValueError
+        Not a model file, or one that this version does not understand: the message says why; an
+        unknown device or engine.
+    """
+    if engine != "native":
+        raise ValueError(f"engine = {engine!r}; allowed is 'native'")
+    options = ffi.new("m7emu_options *")
+    options.struct_size = ffi.sizeof("m7emu_options")
+    options.device = _device(device)
+    opened = ffi.new("m7emu_model **")
+    path = path_of(name_or_path)
+    _check(lib.m7emu_open(os.fsencode(path), options, opened))
+    return Emulator(path, ffi.gc(opened[0], lib.m7emu_close))
+
+
+class Emulator:
+    """An opened model, read-only: any number of threads may step with it. Made by `load`."""
+
+    def __init__(self, path: Path, model: Any) -> None:
+        self.path = path
+        self._model = model
+
+    @property
+    def metadata(self) -> str:
+        """What the model file says of itself, as JSON (see `pyemu.modelfile`)."""
+        text = ffi.new("char **")
+        _check(lib.m7emu_metadata(self._model, ffi.cast("const char **", text)))
+        return str(ffi.string(text[0]).decode())
+
+    def step(self, state: State, timestep: float, *, threads: int = 1) -> dict[str, NDArray[Any]]:
+        """Advance cells by one timestep; the state is not changed.
+
+        Parameters
+        ----------
+        state
+            As `pyemu.reference.step` takes it.
+        timestep
+            [s]
+        threads
+            Python threads, 0 for all cores; the GIL is released. Results do not depend on it.
+
+        Returns
+        -------
+        dict
+            26 prognostics and 22 diagnostics after the step, float64 (ncell,); `flag`, int32
+            (ncell,): 0 fine, 1 extrapolating, 2 outside, 3 invalid and left unchanged;
+            `uncertainty`, float64 (ncell,): expected error of the step [1]; `negatives`, int32
+            (ncell,): negative inputs taken as 0.
+
+        Raises
+        ------
+        ValueError
+            Bad input, naming variable, index, value and allowed range.
+        """
+        if not (math.isfinite(timestep) and timestep > 0.0):
+            raise ValueError(f"timestep = {timestep}; allowed is (0, inf)")
+        workers = operator.index(threads)
+        if workers < 0:
+            raise ValueError(f"threads = {threads}; allowed is [0, inf)")
+        environment, prognostic = pack(state)
+        ncell = len(environment)
+        diagnostic = np.zeros((ncell, len(DIAGNOSTICS)), order="F")
+        flag, negatives = np.zeros((2, ncell), dtype=np.int32)
+        uncertainty = np.zeros(ncell)
+        arrays = (environment, prognostic, diagnostic, flag, uncertainty, negatives)
+
+        def advance(first: int) -> None:
+            count = min(size, ncell - first)
+            _check(lib.m7emu_step(self._model, _block(arrays, first, count, timestep)))
+
+        workers = workers or len(os.sched_getaffinity(0))
+        size = CHUNK if workers > 1 else max(ncell, 1)
+        starts = range(0, ncell, size)
+        if workers > 1:
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(advance, starts))
+        else:
+            for first in starts:
+                advance(first)
+        after = unpack(prognostic, PROGNOSTICS) | unpack(diagnostic, DIAGNOSTICS)
+        return {**after, "flag": flag, "uncertainty": uncertainty, "negatives": negatives}
+
+
+_PROGNOSTIC = {"h2so4": "h2so4", "mass": MASSES[0].name, "number": f"num_{MODES[0].name}"}
+_DIAGNOSTIC = {
+    "wet_radius": f"wet_radius_{MODES[0].name}",
+    "dry_radius": f"dry_radius_{SOLUBLE[0].name}",
+    "density": f"density_{MODES[0].name}",
+    "water": f"water_{SOLUBLE[0].name}",
+}
+"""Members of the block, and the variables that their arrays begin with."""
+
+
+def _block(arrays: tuple[NDArray[Any], ...], first: int, count: int, timestep: float) -> Any:
+    """Describe cells `first` to `first + count` of columns (ncell, n) as a block of one level."""
+    environment, prognostic, diagnostic, flag, uncertainty, negatives = arrays
+    block = ffi.new("m7emu_block *")
+    block.struct_size = ffi.sizeof("m7emu_block")
+    block.space = lib.M7EMU_HOST
+    block.kproma, block.kbdim, block.klev = count, len(environment), 1
+    block.timestep = timestep
+    for place, variable in enumerate(ENVIRONMENT):
+        setattr(block, variable.name, _pointer(environment, place, first))
+    for member, name in _PROGNOSTIC.items():
+        setattr(block, member, _pointer(prognostic, index(name, PROGNOSTICS), first))
+    for member, name in _DIAGNOSTIC.items():
+        setattr(block, member, _pointer(diagnostic, index(name, DIAGNOSTICS), first))
+    block.flag = ffi.cast("int32_t *", flag.ctypes.data) + first
+    block.uncertainty = ffi.cast("double *", uncertainty.ctypes.data) + first
+    block.negatives = ffi.cast("int32_t *", negatives.ctypes.data) + first
+    return block
+
+
+def _pointer(matrix: Matrix, column: int, first: int) -> Any:
+    return ffi.cast("double *", matrix.ctypes.data) + (column * len(matrix) + first)
+
+
+def _device(name: str) -> int:
+    kind, colon, number = name.partition(":")
+    if name == "cpu":
+        return int(lib.M7EMU_DEVICE_CPU)
+    if kind == "cuda" and (not colon or (number.isascii() and number.isdigit())):
+        return int(number or 0)
+    raise ValueError(f"device = {name!r}; allowed is 'cpu', 'cuda', 'cuda:<index>'")
+
+
+def path_of(name_or_path: str | Path) -> Path:
+    """Find a shipped model by its name; anything else is a path."""
+    path = Path(name_or_path)
+    if isinstance(name_or_path, str) and path.name == name_or_path and not path.suffix:
+        known = SHIPPED / f"{name_or_path}.safetensors"
+        if known.exists():
+            return known
+        if not path.exists():
+            raise FileNotFoundError(
+                f"no model is shipped under this name, and no such file: "
+                f"{unknown(name_or_path, shipped())}"
+            )
+    return path
+
+
+def _check(status: int) -> None:
+    """Raise what a status of the library means, with its text."""
+    if status == lib.M7EMU_OK:
+        return
+    text = ffi.new("char[]", lib.m7emu_message(ffi.NULL, 0) + 1)
+    lib.m7emu_message(text, len(text))
+    message = ffi.string(text).decode(errors="replace")
+    if status in _FILES:
+        raise OSError(message)
+    raise (RuntimeError if status in _INSIDE else ValueError)(message)

@@ -1,0 +1,60 @@
+"""Between the chain of blocks in torch and what the model file holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from pyemu import modelfile
+from pyemu.blocks.chain import Chain
+from pyemu.blocks.network import Network
+from pyemu.blocks.settings import Settings
+
+
+def to_model(
+    chain: Chain, *, title: str, created: str, teacher: str, provenance: Mapping[str, Any]
+) -> modelfile.Model:
+    """Take all that a chain is."""
+    networks = {}
+    for name, network in chain.networks.items():
+        assert isinstance(network, Network)
+        told = network.describe()
+        tensors = {
+            key.removeprefix(f"{name}."): value.numpy()
+            for key, value in network.to_tensors(name).items()
+        }
+        for key in ("feature_low", "feature_high"):  # of a mode that was never there: nothing
+            tensors[key] = np.where(
+                np.isfinite(tensors[key]), tensors[key], tensors["feature_mean"]
+            )
+        networks[name] = modelfile.NetworkData(
+            features=tuple(told["features"]),
+            targets=tuple(told["targets"]),
+            layers=tuple(modelfile.Layer(**layer) for layer in told["layers"]),
+            tensors=tensors,
+        )
+    return modelfile.Model(
+        title=title,
+        created=created,
+        teacher=teacher,
+        settings=chain.settings.to_json(),
+        chain=tuple(modelfile.Block(**link) for link in chain.describe()),
+        networks=networks,
+        provenance=provenance,
+    )
+
+
+def to_chain(model: modelfile.Model) -> Chain:
+    """Build the chain of a model."""
+    told = model.metadata
+    networks = {
+        name: Network.from_tensors(
+            name,
+            told["networks"][name],
+            {f"{name}.{key}": torch.from_numpy(t.copy()) for key, t in data.tensors.items()},
+        )
+        for name, data in model.networks.items()
+    }
+    settings = Settings.from_json(model.settings)
+    return Chain.from_description(settings, told["chain"], networks)

@@ -1,0 +1,105 @@
+"""What a model file may say: blocks, features, targets and settings, by name."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pyemu.variables import MODES, SPECIES, names, unknown
+
+CHAIN = (
+    "properties",
+    "water",
+    "condensation",
+    "nucleation",
+    "coagulation",
+    "number",
+    "transfer",
+    "ageing",
+    "merging",
+)
+LEARNED = ("water", "coagulation")
+"""Blocks that may be a network."""
+ACTIVATIONS = ("none", "relu", "silu", "tanh")
+OPERATIONS = ("dense",)
+PAIRS = tuple(
+    (first, second)
+    for first, others in (
+        ("ns", "ns ks as cs ki ai ci"),
+        ("ks", "ks as cs ki ai ci"),
+        ("as", "as ki"),
+        ("ki", "ki"),
+    )
+    for second in others.split()
+)
+"""Modes that collide, in the order of `fortran/m7/m7_coagulation.f90`."""
+FEATURES = {
+    "coagulation": (
+        *(f"ln_wet_radius_{mode.name}" for mode in MODES),
+        *(f"density_{mode.name}" for mode in MODES),
+        "temperature",
+        "ln_pressure",
+    ),
+    "water": ("ln_molecules", "temperature", "relative_humidity", "ln_pressure"),
+}
+TARGETS = {
+    "coagulation": tuple(f"ln_kernel_{first}_{second}" for first, second in PAIRS),
+    "water": ("ln_weight_percent", "solution_density"),
+}
+CHOICES = {
+    "profile": ("ham2", "m7_2004"),
+    "water": ("zsr", "kappa"),
+    "nucleation": ("vehkamaki2002", "kazil_lovejoy2007", "none"),
+    "organic_nucleation": ("none", "activation", "kinetic"),
+}
+SWITCHES = (
+    "condensation",
+    "coagulation",
+    "reset_seasalt_sums",
+    "small_insoluble_volume",
+    "limited_ageing",
+    "source_coagulation",
+    "clip_weight_percent",
+    "sulfate_free_radius",
+    "kappa_full_volume",
+)
+AMOUNTS = (
+    "number_min",
+    "mass_min",
+    "insoluble_volume_min",
+    "hygroscopic_volume_min",
+    "kernel_number_min",
+    "kernel_radius_min",
+    "equation_number_min",
+    "ageing_number_min",
+    "merging_number_min",
+    "merging_radius_min",
+    "pi",
+    "sqrt2",
+    "avogadro",
+)
+PER_SPECIES = ("density", "kappa")
+SETTINGS = (*CHOICES, *SWITCHES, *PER_SPECIES, *AMOUNTS)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuse settings that are missing, unknown, of a wrong type or out of range."""
+    for name in settings:
+        if name not in SETTINGS:
+            raise ValueError(f"settings: {unknown(name, SETTINGS)}")
+    for name in SETTINGS:
+        if name not in settings:
+            raise ValueError(f"settings: {name} is missing")
+        value = settings[name]
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ValueError(f"settings: {name} = {value!r} is not one of {CHOICES[name]}")
+        if name in SWITCHES and not isinstance(value, bool):
+            raise ValueError(f"settings: {name} = {value!r} is not true or false")
+        if name in PER_SPECIES and (not isinstance(value, list) or len(value) != len(SPECIES)):
+            raise ValueError(f"settings: {name} needs a list of {', '.join(names(SPECIES))}")
+        if name in (*AMOUNTS, *PER_SPECIES):
+            for part in value if isinstance(value, list) else [value]:
+                number = isinstance(part, int | float) and not isinstance(part, bool)
+                if not (number and math.isfinite(part) and part >= 0.0):
+                    raise ValueError(f"settings: {name} = {value!r}; allowed is [0, inf)")
+    if settings["nucleation"] == "kazil_lovejoy2007":
+        raise ValueError("settings: a model file holds no table for kazil_lovejoy2007")

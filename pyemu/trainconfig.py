@@ -1,0 +1,122 @@
+"""How networks are made and trained."""
+
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from pyemu.blocks.chain import LEARNED
+from pyemu.blocks.network import Network
+from pyemu.variables import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run; every field may stand in a TOML file.
+
+    Parameters
+    ----------
+    coagulation, water
+        Widths of the hidden layers; empty keeps the exact form.
+    activation
+        Of the hidden layers.
+    forms_steps, forms_batch, forms_rate
+        First stage, on the exact forms: batches, cells of each, and learning rate at the start,
+        which falls to 0 as a cosine.
+    step_steps, step_batch, step_rate
+        Second stage, end to end on the tendencies of the step.
+    asinh
+        Weight of the asinh-scaled tendencies in its loss [1].
+    weight_decay, ema
+        Of AdamW; memory of the averaged weights, which are the ones judged and kept.
+    buffer, calibration, validation
+        Cells in memory, for the scaling of features, and for choosing.
+    curve_every, checkpoint_every
+        Steps between judgements, and between checkpoints.
+    seed
+        Of weights and batches.
+    """
+
+    coagulation: tuple[int, ...] = (32, 32)
+    water: tuple[int, ...] = (16, 16)
+    activation: str = "silu"
+    forms_steps: int = 6000
+    forms_batch: int = 4096
+    forms_rate: float = 4e-3
+    step_steps: int = 400
+    step_batch: int = 1024
+    step_rate: float = 1e-4
+    asinh: float = 0.01
+    weight_decay: float = 1e-5
+    ema: float = 0.998
+    buffer: int = 262_144
+    calibration: int = 65_536
+    validation: int = 16_384
+    curve_every: int = 100
+    checkpoint_every: int = 500
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(setting.default, float) and isinstance(value, int):
+                object.__setattr__(self, setting.name, float(value))
+            elif isinstance(setting.default, tuple):
+                object.__setattr__(self, setting.name, tuple(value))
+            elif type(value) is not type(setting.default):
+                kind = type(setting.default).__name__
+                raise ValueError(f"{setting.name} = {value!r}; allowed is a value of type {kind}")
+        for name in LEARNED:
+            if any(not isinstance(w, int) or w < 1 for w in getattr(self, name)):
+                raise ValueError(f"{name} = {getattr(self, name)}; widths are [1, inf)")
+        least = dict.fromkeys(("forms_steps", "forms_batch", "step_batch", "buffer"), 1)
+        least |= dict.fromkeys(("calibration", "validation", "curve_every"), 1)
+        least |= {"checkpoint_every": 1, "step_steps": 0, "seed": 0, "asinh": 0, "weight_decay": 0}
+        for name, low in least.items():
+            if not low <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} = {getattr(self, name)}; allowed is [{low}, inf)")
+        for name in ("forms_rate", "step_rate"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} = {getattr(self, name)}; allowed is (0, 1)")
+        if not 0.0 <= self.ema < 1.0:
+            raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
+        if not self.learned:
+            raise ValueError("coagulation and water are both exact; there is nothing to learn")
+        self.networks()
+
+    @classmethod
+    def read(cls, path: Path | None, **changes: Any) -> Self:
+        """Read a TOML file; `changes` that are not None go before it."""
+        given: dict[str, Any] = {}
+        if path is not None:
+            try:
+                given = tomllib.loads(path.read_text())
+            except tomllib.TOMLDecodeError as error:
+                raise ValueError(f"{path}: {error}") from None
+        known = [setting.name for setting in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise ValueError(f"{path}: {unknown(name, known)}")
+        return cls(**given | {name: v for name, v in changes.items() if v is not None})
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Blocks that become networks."""
+        return tuple(name for name in LEARNED if getattr(self, name))
+
+    @property
+    def total(self) -> int:
+        """Steps of both stages."""
+        return self.forms_steps + self.step_steps
+
+    def networks(self) -> dict[str, Network]:
+        """Make the networks, weights drawn from the seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return {
+                name: Network.hidden(*LEARNED[name], getattr(self, name), self.activation)
+                for name in self.learned
+            }
