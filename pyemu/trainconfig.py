@@ -41,7 +41,7 @@ class TrainConfig:
     """
 
     coagulation: tuple[int, ...] = (32, 32)
-    water: tuple[int, ...] = (16, 16)
+    water: tuple[int, ...] = ()
     activation: str = "silu"
     forms_steps: int = 6000
     forms_batch: int = 4096
