@@ -72,4 +72,7 @@ def test_a_host_that_fails_says_why(config: OnlineConfig, tmp_path: Path) -> Non
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not a model")
     with pytest.raises(ChildProcessError, match=r"with emulator failed.*broken.safetensors"):
-        run(OnlineConfig(model=broken, folder=tmp_path, days=0.125, grid=config.grid), lambda _: None)
+        run(
+            OnlineConfig(model=broken, folder=tmp_path, days=0.125, grid=config.grid),
+            lambda _: None,
+        )
