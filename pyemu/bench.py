@@ -1,4 +1,4 @@
-"""What the reference costs, and how far its single step is from its own converged one."""
+"""What a step of M7 and of emulators costs, and how far one step is from the converged M7."""
 
 import math
 import platform
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pyemu import metrics, reference, states
 from pyemu._m7 import m7_python
+from pyemu.emulator import load
 from pyemu.reference import Config, Profile
 from pyemu.state import pack
 from pyemu.variables import ENVIRONMENT, PROGNOSTICS, SOLUBLE, names
@@ -30,7 +31,7 @@ Watch = Callable[[Sequence[Any]], Iterable[Any]]
 class Cost:
     """Time of one step on one core [us per cell]: median, quartiles and best of the rounds."""
 
-    profile: str
+    name: str
     block: int
     median: float
     lower: float
@@ -57,9 +58,10 @@ def cost(
     timestep: float = 1800.0,
     seed: int = 1,
     blocks: Sequence[int] = BLOCKS,
+    models: Sequence[str] = (),
     watch: Watch = iter,
 ) -> list[Cost]:
-    """Time the step inside Fortran, on one core; profiles and block sizes take turns.
+    """Time M7, inside Fortran, and emulators on one core; all of them and block sizes take turns.
 
     Parameters
     ----------
@@ -69,32 +71,36 @@ def cost(
         Turns of each profile and block size; one more before them is not counted.
     blocks
         Columns that a host passes at a time.
+    models
+        Emulators, names or files; calling one from Python costs some 0.3 us a block.
     watch
         Wraps the rounds, to show progress.
     """
     whole = math.lcm(*blocks)
     count = -(-count // whole) * whole
     environment, prognostic = pack(states.sample(count, seed, "all_modes"))
-    natives = {profile: Config(profile=profile).build() for profile in PROFILES}
-    times: dict[tuple[Profile, int], list[float]] = {(p, b): [] for p in PROFILES for b in blocks}
+    natives: dict[str, Any] = {p: Config(profile=p).build() for p in PROFILES}
+    emulators = {name: load(name) for name in models}
+    times: dict[tuple[str, int], list[float]] = {
+        (name, block): [] for name in (*natives, *emulators) for block in blocks
+    }
     seconds = np.zeros(1)
     for number in watch(range(rounds + 1)):
-        for (profile, block), taken in times.items():
-            status = m7_python.benchmark(
-                natives[profile], count, block, timestep, 1, environment, prognostic, seconds
-            )
-            if status:
+        for (name, block), taken in times.items():
+            if name in emulators:
+                seconds[0] = emulators[name].seconds(environment, prognostic, timestep, block)
+            elif status := m7_python.benchmark(
+                natives[name], count, block, timestep, 1, environment, prognostic, seconds
+            ):
                 raise ValueError(f"M7 refuses the benchmark (status {status})")
             if number:
                 taken.append(float(seconds[0]) / count * 1e6)
-    return [_cost(profile, block, taken) for (profile, block), taken in times.items()]
+    return [_cost(name, block, taken) for (name, block), taken in times.items()]
 
 
-def _cost(profile: str, block: int, taken: list[float]) -> Cost:
+def _cost(name: str, block: int, taken: list[float]) -> Cost:
     lower, median, upper = (float(q) for q in np.quantile(taken, (0.25, 0.5, 0.75)))
-    return Cost(
-        profile=profile, block=block, median=median, lower=lower, upper=upper, best=min(taken)
-    )
+    return Cost(name=name, block=block, median=median, lower=lower, upper=upper, best=min(taken))
 
 
 def spun_up(count: int, seed: int = 1) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -149,14 +155,19 @@ def convergence(
 def cost_table(rows: Iterable[Cost]) -> Table:
     """Lay out what a step costs."""
     table = Table(
-        title="M7 reference on one core, microseconds per cell",
+        title="One step on one core, microseconds per cell",
         caption="states with all modes, a third of them cloudy: pyemu.states, all_modes",
     )
-    for heading in ("profile", "block", "median", "quartiles", "best"):
-        table.add_column(heading, justify="left" if heading == "profile" else "right")
+    for heading in ("step", "block", "median", "quartiles", "best", "of ham2"):
+        table.add_column(heading, justify="left" if heading == "step" else "right")
+    rows = list(rows)
+    yardstick = {row.block: row.median for row in rows if row.name == "ham2"}
     for row in rows:
         spread = f"{row.lower:.3f} - {row.upper:.3f}"
-        table.add_row(row.profile, str(row.block), f"{row.median:.3f}", spread, f"{row.best:.3f}")
+        ratio = f"{row.median / yardstick[row.block]:.2f}"
+        table.add_row(
+            row.name, str(row.block), f"{row.median:.3f}", spread, f"{row.best:.3f}", ratio
+        )
     return table
 
 

@@ -137,6 +137,9 @@ def bench(
     convergence: Annotated[
         bool, typer.Option("--convergence", help="Compare few sub-steps with many.")
     ] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Emulators to time beside it [default: first].")
+    ] = None,
     cells: Annotated[
         int | None, typer.Option(min=16, help="Cells [default: 8192, or 8000 for --convergence].")
     ] = None,
@@ -162,7 +165,9 @@ def bench(
             check_target(_in_new_folder(markdown))
         facts |= harness.provenance()
         if reference:
-            costs = harness.cost(cells or 8192, rounds, seed=seed, watch=progress("rounds"))
+            models = model if model is not None else ["first"]
+            watch = progress("rounds")
+            costs = harness.cost(cells or 8192, rounds, seed=seed, models=models, watch=watch)
             facts["reference"] = [asdict(row) for row in costs]
             console.print(harness.cost_table(costs))
         if convergence:

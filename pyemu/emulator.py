@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -137,6 +138,36 @@ class Emulator:
                 advance(first)
         after = unpack(prognostic, PROGNOSTICS) | unpack(diagnostic, DIAGNOSTICS)
         return {**after, "flag": flag, "uncertainty": uncertainty, "negatives": negatives}
+
+    def seconds(
+        self, environment: Matrix, prognostic: Matrix, timestep: float, columns: int
+    ) -> float:
+        """Time a step of all cells in calls of `columns` at a time, as a host makes them [s].
+
+        Parameters
+        ----------
+        environment, prognostic
+            (ncell, 8) and (ncell, 26), of `pyemu.state.pack`; they are not changed.
+        timestep
+            [s]
+        columns
+            Cells of a call; the last call may have fewer.
+        """
+        calls = []
+        for first in range(0, len(environment), columns):
+            part = slice(first, first + columns)
+            given = np.asfortranarray(environment[part])
+            moved = np.array(prognostic[part], order="F")
+            shown = np.zeros((len(given), len(DIAGNOSTICS)), order="F")
+            flag, negatives = np.zeros((2, len(given)), dtype=np.int32)
+            arrays = (given, moved, shown, flag, np.zeros(len(given)), negatives)
+            calls.append((arrays, _block(arrays, 0, len(given), timestep)))
+        began = time.perf_counter()
+        statuses = [lib.m7emu_step(self._model, block) for _, block in calls]
+        taken = time.perf_counter() - began
+        for status in statuses:
+            _check(status)
+        return taken
 
 
 _PROGNOSTIC = {"h2so4": "h2so4", "mass": MASSES[0].name, "number": f"num_{MODES[0].name}"}

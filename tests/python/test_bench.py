@@ -12,7 +12,7 @@ from pyemu.cli import app
 
 def test_cost_has_a_row_for_each_profile_and_block() -> None:
     rows = bench.cost(20, rounds=2, blocks=(4, 16))
-    assert [(row.profile, row.block) for row in rows] == [
+    assert [(row.name, row.block) for row in rows] == [
         ("ham2", 4),
         ("ham2", 16),
         ("m7_2004", 4),
