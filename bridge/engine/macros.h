@@ -8,8 +8,8 @@
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define M7EMU_SET cuda
 #define M7EMU_SCALAR 1
-#define M7EMU_INLINE __host__ __device__ inline
-#define M7EMU_FUNCTION __host__ __device__ inline
+#define M7EMU_INLINE __device__ inline
+#define M7EMU_FUNCTION __device__ inline
 #define M7EMU_TABLE __device__ constexpr
 #else
 #if !defined(__GNUC__) && !defined(M7EMU_SCALAR)

@@ -55,7 +55,7 @@ M7EMU_TABLE int pair_first[n_pair] = {ns, ns, ns, ns, ns, ns, ns, ks,
                                       ks, ks, ks, ks, ks, as, as, ki};
 M7EMU_TABLE int pair_second[n_pair] = {ns, ks, as, cs, ki, ai, ci, ks,
                                        as, cs, ki, ai, ci, as, ki, ki};
-static constexpr int pair_index(int a, int b) {
+M7EMU_INLINE constexpr int pair_index(int a, int b) {
   for (int pair = 0; pair < n_pair; ++pair)
     if ((pair_first[pair] == a && pair_second[pair] == b) ||
         (pair_first[pair] == b && pair_second[pair] == a))

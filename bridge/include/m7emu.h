@@ -58,6 +58,9 @@ enum {
   M7EMU_FLAG_OUTSIDE = 2,       /* stepped, but so far outside that M7 should do it */
   M7EMU_FLAG_INVALID = 3        /* an input is not finite or out of its range: left unchanged */
 };
+/* Ranges: pressure 1e-3 to 1e6 Pa, temperature 50 to 1000 K, relative humidity 0 to 1 (1e-6 beyond
+ * is clipped), all others below 2**64 in size. Cloud fraction is clipped to 0 to 1. Of an invalid
+ * cell only flag, negatives (0) and uncertainty (1) are written. */
 
 typedef struct m7emu_model m7emu_model;
 
@@ -95,7 +98,7 @@ typedef struct m7emu_block {
   double *density;     /* (kbdim, klev, 7), ambient: g cm-3 */
   double *water;       /* (kbdim, klev, 4), of NS KS AS CS: kg m-3 */
   int32_t *flag;       /* (kbdim, klev), M7EMU_FLAG_... */
-  double *uncertainty; /* (kbdim, klev), expected error of the step: 1 */
+  double *uncertainty; /* (kbdim, klev), expected error of the step, 0 if the model has none: 1 */
   int32_t *negatives;  /* (kbdim, klev), negative inputs taken as 0 */
 } m7emu_block;
 
