@@ -138,7 +138,7 @@ def bench(
         bool, typer.Option("--convergence", help="Compare few sub-steps with many.")
     ] = False,
     model: Annotated[
-        list[str] | None, typer.Option(help="Emulators to time beside it [default: first].")
+        list[str] | None, typer.Option(help="Emulators to time beside it [default: first, exact].")
     ] = None,
     cells: Annotated[
         int | None, typer.Option(min=16, help="Cells [default: 8192, or 8000 for --convergence].")
@@ -165,7 +165,7 @@ def bench(
             check_target(_in_new_folder(markdown))
         facts |= harness.provenance()
         if reference:
-            models = model if model is not None else ["first"]
+            models = model if model is not None else ["first", "exact"]
             watch = progress("rounds")
             costs = harness.cost(cells or 8192, rounds, seed=seed, models=models, watch=watch)
             facts["reference"] = [asdict(row) for row in costs]
@@ -342,6 +342,29 @@ def evaluate(
         if json is not None:
             write_json(json, {"model_file": str(model), "engine": engine.value, **facts})
         console.print(f"wrote {figure}", highlight=False)
+
+
+@app.command(epilog="Example: pyemu exact --profile m7_2004 --output exact_2004.safetensors")
+def exact(
+    output: Annotated[Path, typer.Option(help="The model file.")],
+    profile: Annotated[Profile, typer.Option(help="Generation of M7.")] = Profile.ham2,
+    nucleation: Annotated[
+        Nucleation, typer.Option(help="Nucleation of sulfate.")
+    ] = Nucleation.vehkamaki2002,
+    organic: Annotated[Organic, typer.Option(help="Organic nucleation.")] = Organic.none,
+) -> None:
+    """Write a model that learns nothing: M7's own formulas, for the native engine."""
+    from pyemu import modelfile
+    from pyemu.exchange import exact_model
+    from pyemu.reference import Config
+
+    with plain_errors():
+        config = Config(
+            profile=profile.value, nucleation=nucleation.value, organic_nucleation=organic.value
+        )
+        command = "pyemu " + " ".join(sys.argv[1:])
+        modelfile.write(exact_model(config, title=output.stem, command=command), output)
+        Console().print(f"wrote {output}", highlight=False)
 
 
 @app.command(epilog="Example: pyemu online --model first --days 5 --output report")

@@ -1,6 +1,8 @@
 """Between the chain of blocks in torch and what the model file holds."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,23 @@ def to_model(
         chain=tuple(modelfile.Block(**link) for link in chain.describe()),
         networks=networks,
         provenance=provenance,
+    )
+
+
+def exact_model(config: Any, *, title: str, command: str) -> modelfile.Model:
+    """Make the model that learns nothing: M7 of a `pyemu.reference.Config`, in the engine.
+
+    Raises
+    ------
+    ValueError
+        A configuration that the chain of blocks does not have (kappa water, Kazil-Lovejoy).
+    """
+    return to_model(
+        Chain(Settings.from_reference(config)),
+        title=title,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        teacher="m7",
+        provenance={"records": [], "command": command, "version": version("m7emu")},
     )
 
 

@@ -45,7 +45,7 @@ def test_command(tmp_path: Path) -> None:
     told = json.loads(facts.read_text())
     assert set(told) == {"date", "machine", "system", "compiler", "reference", "convergence"}
     timed = [row["name"] for row in told["reference"]]
-    assert timed == [n for n in ("ham2", "m7_2004", "first") for _ in bench.BLOCKS]
+    assert timed == [n for n in ("ham2", "m7_2004", "first", "exact") for _ in bench.BLOCKS]
     assert "GCC" in told["compiler"] or told["compiler"]
     assert "| 3600 | converged | 60 |" in page.read_text()
 
