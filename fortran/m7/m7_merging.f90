@@ -77,11 +77,13 @@ contains
     real(wp), intent(in) :: dry_radius(lanes), mass(lanes, n_mass), number(lanes)
     real(wp), intent(out) :: mass_kept(lanes), number_kept(lanes)
     integer :: i, index, species
-    logical :: grown(lanes), older, small
-    real(wp) :: below, edge, least, mean(lanes), middle, t, volume(lanes)
+    logical :: older, small
+    real(wp) :: beyond, edge, kept, least, middle, number_min, radius_min, t
+    real(wp), dimension(lanes) :: below, grown, mean, volume
 
     older = config%profile == profile_m7_2004
     least = merge(epsilon(1.0_wp), 0.0_wp, older)
+    beyond = merge(huge(1.0_wp), 10.0_wp*lower_radius(k + 1), older)
     volume = mass(:, mass_index(so4, k)) &
       *(molar_mass_h2so4/config%avogadro/config%density(so4))
     do species = so4 + 1, n_species
@@ -93,32 +95,37 @@ contains
       *(sqrt(lower_radius(k)*lower_radius(k + 1))/mean_to_median(k))**3
     edge = 4.0_wp*config%pi/3.0_wp*lower_radius(k + 1)**3
     if (older) edge = edge/mean_to_median(k)**3
+    number_min = config%merging_number_min
+    radius_min = config%merging_radius_min
     do i = 1, lanes
-      grown(i) = number(i) > config%merging_number_min .and. &
-        dry_radius(i) > config%merging_radius_min
-      mean(i) = volume(i)/merge(number(i), 1.0_wp, grown(i))
-      grown(i) = grown(i) .and. mean(i) > middle
+      mean(i) = volume(i)/merge(number(i), 1.0_wp, number(i) > number_min)
+      grown(i) = merge(1.0_wp, 0.0_wp, number(i) > number_min) &
+        *merge(1.0_wp, 0.0_wp, dry_radius(i) > radius_min) &
+        *merge(1.0_wp, 0.0_wp, mean(i) > middle)
       mass_kept(i) = 1.0_wp
       number_kept(i) = 1.0_wp
     end do
-    if (.not. any(grown)) return
+    if (.not. any(grown > 0.0_wp)) return
     do i = 1, lanes
-      t = log(lower_radius(k + 1)/merge(dry_radius(i), lower_radius(k), grown(i)))/ln_sigma(k)
-      below = 0.5_wp*erfc(-t*sqrt(0.5_wp))
-      below = merge(0.0_wp, below, below < epsilon(1.0_wp) .or. &
-        (.not. older .and. dry_radius(i) > 10.0_wp*lower_radius(k + 1)))
-      t = merge(mean(i), 2.0_wp*middle, grown(i))
-      small = t - below*middle < edge*(1.0_wp - below)
+      t = merge(dry_radius(i), lower_radius(k), grown(i) > 0.0_wp)
+      t = log(lower_radius(k + 1)/t)/ln_sigma(k)
+      below(i) = 0.5_wp*erfc(-t*sqrt(0.5_wp))
+      below(i) = merge(0.0_wp, below(i), dry_radius(i) > beyond)
+      below(i) = merge(0.0_wp, below(i), below(i) < epsilon(1.0_wp))
+    end do
+    do i = 1, lanes
+      t = merge(mean(i), 2.0_wp*middle, grown(i) > 0.0_wp)
+      small = t - below(i)*middle < edge*(1.0_wp - below(i))
       if (older) then
-        number_kept(i) = merge((edge - t)/(edge - middle), below, small)
-        mass_kept(i) = number_kept(i)*middle/t
+        kept = merge((edge - t)/(edge - middle), below(i), small)
+        mass_kept(i) = kept*middle/t
       else
-        number_kept(i) = merge((edge - t + below*middle)/edge, below, small)
-        mass_kept(i) = below*middle/t
+        kept = merge((edge - t + below(i)*middle)/edge, below(i), small)
+        mass_kept(i) = below(i)*middle/t
       end if
-      grown(i) = grown(i) .and. (1.0_wp - below)*number(i) > least
-      mass_kept(i) = merge(mass_kept(i), 1.0_wp, grown(i))
-      number_kept(i) = merge(number_kept(i), 1.0_wp, grown(i))
+      grown(i) = grown(i)*merge(1.0_wp, 0.0_wp, (1.0_wp - below(i))*number(i) > least)
+      mass_kept(i) = merge(mass_kept(i), 1.0_wp, grown(i) > 0.0_wp)
+      number_kept(i) = merge(kept, 1.0_wp, grown(i) > 0.0_wp)
     end do
   end subroutine kept_shares
 end module m7_merging
