@@ -23,10 +23,6 @@ TINY: dict[str, dict[str, object]] = {
 Groups = dict[str, dict[str, object]]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-pytestmark = pytest.mark.skipif(
-    not HOST.exists(), reason="the host was not built: netcdf-fortran was not found"
-)
-
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
