@@ -392,7 +392,7 @@ def online(
         json = check_target(json or _in_new_folder(output / "online.json"))
         seconds = hosted.run(config, lambda text: console.print(text, highlight=False))
         facts = hosted.facts(config, seconds)
-        cells = judged.some_cells(hosted.records(config), None, None)
+        cells = judged.some_cells([hosted.records(config)], None, None)
         after, flags = judged.native_engine(config.model)(cells)
         scores = judged.score(cells, after, flags).facts()
         title = f"{read(config.model).title}: tendencies at the states of the M7 run"

@@ -86,17 +86,16 @@ def output(config: OnlineConfig, run: str) -> Path:
     return config.folder / f"host_{run}.nc"
 
 
-def records(config: OnlineConfig) -> list[Path]:
-    """Find the records that the M7 run has left."""
-    return sorted(config.folder.glob("records*.nc"))
+def records(config: OnlineConfig) -> Path:
+    """Name the records of the M7 run."""
+    return config.folder / "host_records.nc"
 
 
 def namelist(config: OnlineConfig, run: str) -> str:
     """Text of the namelist of a run."""
     nlon, nlat, nlev = config.grid
     recorded = (
-        f"  records = '{config.folder.resolve() / 'records.nc'}'\n"
-        f"  record_fraction = {config.record_fraction}\n"
+        f"  records = '{records(config).resolve()}'\n  record_fraction = {config.record_fraction}\n"
         if run == "m7"
         else ""
     )
@@ -119,8 +118,6 @@ def run(config: OnlineConfig, tell: Callable[[str], None]) -> dict[str, float]:
         A run failed; what the host said is in the message.
     """
     config.folder.mkdir(parents=True, exist_ok=True)
-    for old in records(config):
-        old.unlink()
     seconds = {}
     for name in RUNS:
         text = config.folder / f"host_{name}.nml"

@@ -76,3 +76,10 @@ def test_a_host_that_fails_says_why(config: OnlineConfig, tmp_path: Path) -> Non
             OnlineConfig(model=broken, folder=tmp_path, days=0.125, grid=config.grid),
             lambda _: None,
         )
+
+
+def test_other_files_of_the_folder_stay(config: OnlineConfig, tmp_path: Path) -> None:
+    mine = tmp_path / "records_mine.nc"
+    mine.write_text("mine")
+    run(OnlineConfig(model=MODEL, folder=tmp_path, days=0.125, grid=config.grid), lambda _: None)
+    assert mine.read_text() == "mine"
