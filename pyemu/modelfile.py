@@ -2,7 +2,7 @@
 
 A safetensors file: tensors in float32, and one metadata entry `m7emu`, JSON::
 
-    {"format_version": 1,
+    {"format_version": 2,
      "title": "...", "created": "2026-11-21T10:00:00Z", "teacher": "m7",
      "variables": [{"name": "pressure", "unit": "Pa", "role": "environment"}, ...],
      "settings": {"profile": "ham2", "water": "zsr", "nucleation": "vehkamaki2002",
@@ -10,6 +10,7 @@ A safetensors file: tensors in float32, and one metadata entry `m7emu`, JSON::
                   "density": [1.841, 2.0, 2.0, 2.165, 2.65], "kappa": [0.6, 0.0, 0.06, 1.12, 0.0],
                   "reset_seasalt_sums": true, ..., "number_min": 1e-4, ..., "pi": 3.14159...,
                   "sqrt2": ..., "avogadro": ...},
+     "integration": {"form": "single"},
      "chain": [{"block": "properties", "form": "exact"},
                {"block": "water", "form": "exact"},
                {"block": "condensation", "form": "exact"},
@@ -27,6 +28,11 @@ A safetensors file: tensors in float32, and one metadata entry `m7emu`, JSON::
 
 `settings` holds every component of `m7_config_type` (`fortran/m7/m7_config.f90`) but the nucleation
 table and the sub-steps, by the same names, switches as their names in `pyemu.reference.Config`.
+
+`integration` is how the blocks make a step of them: "single" as M7 does, each once in turn, or
+{"form": "stages", "stages": 2, "strides": 8}, where sizes, sinks and kernels are found at the start
+of each stage and the processes act together in its strides (`pyemu.blocks.stages`), which tends to
+the converged M7.
 
 The chain is always these nine blocks in this order (emulator.md section 2); `form` is "exact", or
 "network" for `water` and `coagulation`. A network reads features z and gives targets y::
@@ -73,7 +79,9 @@ from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS
 
 Tensor = NDArray[np.float32]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+MOST_STRIDES = 1000
+"""Of a stage, and stages of a step."""
 ENTRY = "m7emu"
 
 
@@ -111,6 +119,40 @@ class Block:
             raise ValueError(f"{self.block}: form '{self.form}' with network {self.network!r}")
         if self.network is not None and self.block not in LEARNED:
             raise ValueError(f"{self.block} cannot be a network; {', '.join(LEARNED)} can")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integration:
+    """How the blocks make a step: in `stages` of `strides`, or, without any, each once in turn."""
+
+    stages: int = 0
+    strides: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("stages", "strides"):
+            count = getattr(self, name)
+            if type(count) is not int or not (not self or 1 <= count <= MOST_STRIDES):
+                raise ValueError(f"{name} = {count!r}; allowed is 1 to {MOST_STRIDES}")
+
+    def __bool__(self) -> bool:
+        return (self.stages, self.strides) != (0, 0)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As the file's JSON has it."""
+        return {"form": "stages", **asdict(self)} if self else {"form": "single"}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> "Integration":
+        """Read what `told` gave."""
+        rest = {name: value for name, value in told.items() if name != "form"}
+        if told["form"] not in ("single", "stages"):
+            raise ValueError(f"integration '{told['form']}' is not known; allowed is single, stages")
+        if (told["form"] == "stages") != (set(rest) == {"stages", "strides"}):
+            raise ValueError(f"integration {dict(told)} has too few or too many entries")
+        if told["form"] == "stages" and rest == {"stages": 0, "strides": 0}:
+            raise ValueError(f"stages = 0; allowed is 1 to {MOST_STRIDES}")
+        return cls(**rest)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,6 +222,7 @@ class Model:
     teacher: str
     settings: Mapping[str, Any]
     chain: tuple[Block, ...]
+    integration: Integration = Integration()
     networks: Mapping[str, NetworkData] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -213,6 +256,7 @@ class Model:
             "teacher": self.teacher,
             "variables": [{"name": v.name, "unit": v.unit, "role": v.role} for v in inputs],
             "settings": dict(self.settings),
+            "integration": self.integration.told,
             "chain": [
                 {key: value for key, value in asdict(block).items() if value is not None}
                 for block in self.chain
@@ -318,6 +362,7 @@ def _model(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         teacher=told["teacher"],
         settings=told["settings"],
         chain=tuple(Block(**block) for block in told["chain"]),
+        integration=Integration.read(told["integration"]),
         networks=networks,
         provenance=told["provenance"],
     )

@@ -31,6 +31,16 @@ template <class T> struct Sizes {
   pack<T> density[n_mode], water[n_soluble];         // ambient [g cm-3], [kg m-3]
 };
 
+template <class To, class From, int n>
+M7EMU_INLINE void convert(const pack<From> (&from)[n], pack<To> (&into)[n]) {
+  for (int i = 0; i < n; ++i)
+    into[i] = to<To>(from[i]);
+}
+template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amounts<T> &x) {
+  convert(cells.mass, x.mass);
+  convert(cells.number, x.number);
+}
+
 // Scale shares of a whole, each right to float's or double's precision, so that they add up to 1 in
 // the precision they are applied in. Their sum is 1 + e with a small e: 1/(1 + e) = 1 - e + e**2.
 template <class T, int n> M7EMU_INLINE void normalise(pack<T> (&share)[n]) {

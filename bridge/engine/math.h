@@ -179,6 +179,16 @@ M7EMU_INLINE pack<float> cube_root(pack<float> x) {
   return select(x > R(1.0e-36f), a * g * g, R(0.0f));
 }
 
+// x**(-1/3) to about 1e-4, for sizes that need no more; of a positive normal number.
+M7EMU_INLINE pack<float> rough_inverse_cube_root(pack<float> x) {
+  using R = pack<float>;
+  using I = decltype(bits<float>(x));
+  const I guess = I(1419902954u) - round_down(whole(bits<float>(x)) * R(1.0f / 3.0f));
+  const R g = real<float>(guess);
+  const R e = R(1.0f) - x * g * g * g;
+  return g + g * e * (R(1.0f / 3.0f) + e * (R(2.0f / 9.0f) + e * R(14.0f / 81.0f)));
+}
+
 // The complementary error function of a non-negative number: (1 + 2 x) exp(x**2) erfc(x) is a
 // polynomial in (x - c)/(x + c).
 template <class T> M7EMU_INLINE pack<T> erfc_of(pack<T> x) {

@@ -17,7 +17,8 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr int format_version = 1;
+constexpr int format_version = 2;
+constexpr std::uint64_t most_strides = 1000; // of a stage, and stages of a step
 constexpr std::uint64_t longest_header = 16u << 20, longest_file = 1u << 30; // bytes
 constexpr float largest_weight = 1.0e6f;
 
@@ -126,6 +127,7 @@ public:
     check_version(meta);
     check_variables(member(meta, "variables", "array", "m7emu"));
     const Settings settings = read_settings(member(meta, "settings", "object", "m7emu"));
+    read_integration(member(meta, "integration", "object", "m7emu"));
     read_chain(meta, settings);
     set_program(settings);
   }
@@ -445,6 +447,26 @@ private:
     s.sqrt2 = number(object, "sqrt2", 1.41, 1.42);
     s.avogadro = number(object, "avogadro", 6.0e23, 6.1e23);
     return s;
+  }
+
+  void read_integration(const json &entry) {
+    only(entry, {"form", "stages", "strides"}, "integration");
+    const std::string form = member(entry, "form", "string", "integration").get<std::string>();
+    const std::vector<const char *> forms = {"single", "stages"};
+    model.program.stages = model.program.strides = 0;
+    if (choice(form, forms, "integration.form") == 0)
+      return;
+    model.program.stages = count_of(entry, "stages");
+    model.program.strides = count_of(entry, "strides");
+  }
+
+  int count_of(const json &entry, const char *key) const {
+    const std::string what = std::string("integration.") + key;
+    const std::uint64_t count = natural(member(entry, key, "number", "integration"), what);
+    if (count < 1 || count > most_strides)
+      malformed(what + " = " + std::to_string(count) + ", expected 1 to " +
+                std::to_string(most_strides));
+    return static_cast<int>(count);
   }
 
   void read_chain(const json &meta, const Settings &) {

@@ -71,19 +71,34 @@ M7EMU_TABLE float bound_term[4][3] = {{11.847412f, -1.122582f, -0.015028f},
                                       {2.087418f, 0.586455f, 0.001657f},
                                       {-3.233893f, -0.246217f, 0.006743f}};
 
-// Whether any lane may nucleate: a cheap test that may only err by saying yes. `gas` [cm-3].
-M7EMU_FUNCTION bool can_nucleate(const Air &air, pack<double> gas) {
+// ln of the gas [cm-3] above which a lane may nucleate; it may only err by being too low.
+M7EMU_FUNCTION pack<float> nucleation_bound(const Air &air) {
   using R = pack<float>;
   const R t =
       min(max(to<float>(air.temperature), R(float(temperature_min))), R(float(temperature_max)));
   const R s =
       log_of<float>(min(max(to<float>(air.relative_humidity), R(float(saturation_min))), R(1.0f)));
-  const R a = log_of<float>(min(max(to<float>(gas), R(float(gas_min))), R(float(gas_max))));
   const R x = (t - R(245.15f)) * R(1.0f / 55.0f);
   R bound = R(0.0f);
   for (int i = 3; i >= 0; --i)
     bound = bound * x + polynomial(s, bound_term[i]);
-  return any(a > bound);
+  return bound;
+}
+M7EMU_INLINE pack<float> ln_gas(pack<float> gas) {
+  using R = pack<float>;
+  return log_of<float>(min(max(gas, R(float(gas_min))), R(float(gas_max))));
+}
+
+// Mole fraction of H2SO4 in the critical cluster, as a linear function of ln of the gas [cm-3]; `s`
+// is ln of the saturation.
+M7EMU_FUNCTION void critical_fraction(pack<double> t, pack<double> s, pack<double> &constant,
+                                      pack<double> &slope) {
+  using R = pack<double>;
+  constant = R(0.7409967177282139) - R(0.002663785665140117) * t +
+             s * (R(0.002010478847383187) - R(0.0001832894131464668) * t +
+                  s * (R(0.001574072538464286) - R(0.00001790589121766952) * t +
+                       s * (R(0.0001844027436573778) - R(1.503452308794887e-6) * t)));
+  slope = R(0.0000504021689382576) * t - R(0.003499978417957668);
 }
 
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
@@ -95,12 +110,9 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature
   const R t = min(max(temperature, R(temperature_min)), R(temperature_max));
   const R s = log_of<double>(min(max(saturation, R(saturation_min)), R(1.0)));
   const R a = log_of<double>(min(max(gas, R(gas_min)), R(gas_max)));
-  // Mole fraction of H2SO4 in the critical cluster.
-  const R x = R(0.7409967177282139) - R(0.002663785665140117) * t +
-              a * (-R(0.003499978417957668) + R(0.0000504021689382576) * t) +
-              s * (R(0.002010478847383187) - R(0.0001832894131464668) * t +
-                   s * (R(0.001574072538464286) - R(0.00001790589121766952) * t +
-                        s * (R(0.0001844027436573778) - R(1.503452308794887e-6) * t)));
+  R x, slope;
+  critical_fraction(t, s, x, slope);
+  x = x + a * slope;
   const R per_x = R(1.0) / x;
   const R factor[n_term] = {R(1.0), s,         s * s, s * s * s, a,
                             s * a,  s * s * a, a * a, s * a * a, a * a * a};
@@ -132,7 +144,8 @@ M7EMU_FUNCTION void nucleate(const Switches &switches, double timestep, const Ai
   taken = formed = zero;
   const R clear = switches.older ? one : one - air.cloud_fraction;
   const R within = select(clear > zero, gas / select(clear > zero, clear, one), zero);
-  const bool binary = switches.vehkamaki && can_nucleate(air, within);
+  const bool binary =
+      switches.vehkamaki && any(ln_gas(to<float>(within)) > nucleation_bound(air));
   if (!binary && switches.organic == Settings::no_organic)
     return;
   R rate = zero, molecules = zero;

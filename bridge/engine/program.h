@@ -52,6 +52,8 @@ struct Program {
   Parameters<float> single_precision;
   Parameters<double> double_precision;
   const Network *water, *coagulation; // null where the exact form is used
+  // Stages of the step and strides of each; no stages are M7's own single step.
+  int stages, strides;
 };
 
 // The step of one set of instructions. The block has been checked.

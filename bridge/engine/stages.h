@@ -1,0 +1,550 @@
+// The step in a few stages of many strides: a converged M7 at the cost of a few of its steps.
+//
+// What is costly (sizes, sinks, kernels) is found once a stage; in each of its strides all
+// processes act, and the sizes of NS alone are followed. Strides know modes, not species: whole
+// particles move, so that one share of a mode serves all that it carries. What they find, shares of
+// a stage, is applied to the host's masses and numbers once. Everything tends to what ever shorter
+// steps of M7 tend to; pyemu/blocks/stages.py says the same in torch.
+#pragma once
+
+#include "cells.h"
+#include "coagulation.h"
+#include "condensation.h"
+#include "nucleation.h"
+#include "number.h"
+#include "properties.h"
+#include "transfer.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+// M7 gives the cloudy part of a cell's gas to cloud droplets in each step, whatever its length: it
+// has no limit for short steps. As many as these stand for it [1].
+constexpr double cloud_steps = 240.0;
+constexpr double least_sink = 1.0e-10; // below which nothing condenses [s-1]
+
+// What does not change within a stage.
+template <class T> struct Rates {
+  pack<T> sink[n_mode];                                      // per particle [cm3 s-1]
+  pack<T> kernel[n_pair];                                    // as if there were NS [cm3 s-1]
+  pack<T> coat[n_insoluble], per_coat[n_insoluble];          // molecules that coat a particle [1]
+  pack<T> ns_molecules, per_ns_molecules;                    // of the NS particle they hold for [1]
+  pack<T> merges[as + 1];                                    // 1 where a mode may merge, else 0
+  pack<T> settled[as + 1], excess[as + 1];                   // mean volume after merging [um3], and
+                                                             // 1/(1 - that over the edge's) [1]
+  pack<T> so4_ns, so4_ks;                                    // at the start [molecules cm-3]
+  pack<T> insoluble_volume[n_insoluble];                     // at the start [um3 cm-3]
+  pack<T> production, cloud_rate;                            // [cm-3 s-1], [s-1]
+  pack<T> clear, per_clear;                                  // of the sky [1]
+  bool any_cloud;
+
+  template <int j, int k> M7EMU_INLINE pack<T> between() const {
+    constexpr int pair = pair_index(j, k);
+    return kernel[pair];
+  }
+};
+
+// Where something has got to that was in the gas or in one mode: its share, or amount, in NS to CS.
+template <class T> struct Whereabouts {
+  pack<T> in[n_soluble];
+};
+
+// The state of the strides. Numbers: the share of those at the start that is left, and those
+// gained [cm-3].
+template <class T> struct Course {
+  pack<T> gas;            // [molecules cm-3]
+  Whereabouts<T> sulfate; // from the gas [molecules cm-3]
+  Whereabouts<T> volume;  // dry [um3 cm-3]
+  Whereabouts<T> of_ns, of_ks, of_as, of_ki, of_ai, of_ci;
+  pack<T> stays[n_insoluble]; // shares of KI, AI and CI that are there still
+  pack<T> start[n_mode], left[n_mode], gained[n_mode];
+  pack<T> last_molecules; // per NS particle, a stride ago [1]
+
+  M7EMU_INLINE pack<T> number(int k) const { return start[k] * left[k] + gained[k]; }
+  M7EMU_INLINE void thin(int k, pack<T> share) {
+    left[k] = left[k] * share;
+    gained[k] = gained[k] * share;
+  }
+};
+
+// Rate and cluster of `vehkamaki` at the temperature and humidity of a cell: ln of both is
+// c(a) + d(a)/x(a) with c, d polynomials and x linear in a = ln(gas) - nucleation_centre.
+constexpr double nucleation_centre = 18.0;
+struct Burst {
+  pack<float> rate[4], rate_per_x[4], cluster[4], cluster_per_x[4], x[2];
+};
+
+M7EMU_FUNCTION void collect(const double (&term)[n_term][5], pack<double> t, pack<double> s,
+                            pack<float> (&direct)[4], pack<float> (&per_x)[4]) {
+  using R = pack<double>;
+  R c[4], d[4];
+  const R factor[4] = {R(1.0), s, s * s, s * s * s};
+  // Rows of the terms by power of ln(gas).
+  constexpr int first[] = {0, 4, 7, 9}, count[] = {4, 3, 2, 1};
+  for (int power = 0; power < 4; ++power) {
+    c[power] = d[power] = R(0.0);
+    for (int j = 0; j < count[power]; ++j) {
+      const double(&k)[5] = term[first[power] + j];
+      c[power] =
+          c[power] + factor[j] * (R(k[0]) + t * (R(k[1]) + t * (R(k[2]) + t * R(k[3]))));
+      d[power] = d[power] + factor[j] * R(k[4]);
+    }
+  }
+  // Around the centre by Horner's scheme, so that float can hold the coefficients.
+  for (int low = 0; low < 3; ++low)
+    for (int power = 2; power >= low; --power) {
+      c[power] = c[power] + R(nucleation_centre) * c[power + 1];
+      d[power] = d[power] + R(nucleation_centre) * d[power + 1];
+    }
+  convert(c, direct);
+  convert(d, per_x);
+}
+
+M7EMU_FUNCTION void burst_of(const Air &air, Burst &burst) {
+  using R = pack<double>;
+  const R t = min(max(air.temperature, R(temperature_min)), R(temperature_max));
+  const R s = log_of<double>(min(max(air.relative_humidity, R(saturation_min)), R(1.0)));
+  collect(rate_term, t, s, burst.rate, burst.rate_per_x);
+  collect(cluster_term, t, s, burst.cluster, burst.cluster_per_x);
+  R x[2];
+  critical_fraction(t, s, x[0], x[1]);
+  x[0] = x[0] + R(nucleation_centre) * x[1];
+  convert(x, burst.x);
+}
+
+// Formation rate [cm-3 s-1] and molecules per new particle at a gas of exp(a) cm-3.
+M7EMU_FUNCTION void form(const Burst &burst, pack<float> a, pack<float> &rate,
+                         pack<float> &molecules) {
+  using R = pack<float>;
+  a = a - R(float(nucleation_centre));
+  const R x = burst.x[0] + a * burst.x[1];
+  const R per_x = R(1.0f) / x;
+  const auto cubic = [&](const R(&c)[4]) { return c[0] + a * (c[1] + a * (c[2] + a * c[3])); };
+  rate = exp_of<float>(min(cubic(burst.rate) + per_x * cubic(burst.rate_per_x), R(25.0f)));
+  rate = min(rate, R(float(rate_max)));
+  const R cluster = exp_of<float>(cubic(burst.cluster) + per_x * cubic(burst.cluster_per_x));
+  const auto inside = (rate >= R(float(rate_min))) & (cluster >= R(float(cluster_min)));
+  rate = select(inside, rate, R(0.0f));
+  molecules = select(inside, x * cluster, R(0.0f));
+}
+
+// What becomes of a mode that loses few of its particles in a stride: shares left and lost within
+// it, and the share lost to a partner per rate of that loss. exp(-x) is 1/(1 + x + x**2/2).
+template <class T> struct Slow {
+  pack<T> left, intra, per_rate;
+};
+template <class T>
+M7EMU_INLINE Slow<T> few(const Parameters<T> &p, pack<T> h, pack<T> number, pack<T> a, pack<T> b) {
+  using R = pack<T>;
+  const R own = a * number, x = (own + b) * h;
+  const R half = R(T(1)) + R(T(0.5)) * x;
+  const R left = R(T(1)) / (R(T(1)) + x * half);
+  const R acts = select(number > R(p.equation_number_min), left * half * h, R(T(0)));
+  return {select(number > R(p.equation_number_min), left, R(T(1))), own * acts, acts};
+}
+
+// Move what is at hand by coagulation: shares that stay in NS and KS, and that go where.
+template <class T> struct Collisions {
+  pack<T> ns_stays, ns_ks, ns_as, ns_cs, ks_stays, ks_as, ks_cs;
+
+  template <int first> M7EMU_INLINE void move(Whereabouts<T> &x) const {
+    pack<T>(&in)[n_soluble] = x.in;
+    if constexpr (first <= ns) {
+      in[cs] = in[cs] + in[ns] * ns_cs;
+      in[as] = in[as] + in[ns] * ns_as;
+    }
+    if constexpr (first <= ks) {
+      in[cs] = in[cs] + in[ks] * ks_cs;
+      in[as] = in[as] + in[ks] * ks_as;
+      in[ks] = in[ks] * ks_stays;
+    }
+    if constexpr (first <= ns) {
+      in[ks] = in[ks] + in[ns] * ns_ks;
+      in[ns] = in[ns] * ns_stays;
+    }
+  }
+};
+
+// And by merging, from AS down.
+template <class T> struct Merges {
+  pack<T> leaves[as + 1];
+
+  template <int first> M7EMU_INLINE void move(Whereabouts<T> &x) const {
+    for (int k = as; k >= first; --k) {
+      const pack<T> out = x.in[k] * leaves[k];
+      x.in[k + 1] = x.in[k + 1] + out;
+      x.in[k] = x.in[k] - out;
+    }
+  }
+};
+
+// The end of merging is a slide: as soon as the mean particle of a mode outgrows that of its middle
+// radius, particles of the upper edge's volume leave, until the mean is `settled`.
+template <class T>
+M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches,
+                           const Sizes<T> &sizes, const Course<T> &course, Rates<T> &rates) {
+  using R = pack<T>;
+  const R zero = R(T(0)), one = R(T(1));
+  for (int k = ns; k <= as; ++k) {
+    const R middle = R(p.middle[k]), edge = R(p.edge[k]);
+    const R number = course.start[k], volume = course.volume.in[k];
+    const auto some = number > R(p.number_min);
+    const auto sized = some & (sizes.dry_radius[k] > R(p.merging_radius_min)) & (volume > zero);
+    rates.merges[k] = select(sized, one, select(some, zero, one));
+    rates.settled[k] = middle;
+    rates.excess[k] = one / (one - middle / edge);
+    if (switches.older)
+      continue;
+    // The dry radius when the mean is at the middle; the part of the mode above the upper edge.
+    const R grown = cube_root(middle * select(sized, number / select(sized, volume, one), zero));
+    const R radius = select(sized, sizes.dry_radius[k] * grown, R(p.radius_factor[k]) * cube_root(middle));
+    const R t = log_of<T>(R(p.upper_radius[k]) / max(radius, R(T(1.0e-12)))) * R(p.per_ln_sigma[k]);
+    const R above = R(T(0.5)) * erfc_of<T>(max(t, zero) * R(T(0.70710678118654752)));
+    rates.settled[k] = middle * (one - above) / (one - above * middle / edge);
+    rates.excess[k] = one / (one - rates.settled[k] / edge);
+  }
+}
+
+// One stride of `h` seconds.
+template <class T>
+M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h, 
+                           const Rates<T> &rates, const Air &air, pack<T> nucleation_bound,
+                           bool &has_burst, Burst &burst, Course<T> &course) {
+  using R = pack<T>;
+  const R zero = R(T(0)), one = R(T(1)), dt = R(h);
+  R number[n_mode];
+  for (int k = 0; k < n_mode; ++k)
+    number[k] = course.number(k);
+
+  // NS has grown or shrunk since the stage began: its sink goes as r**2, its kernels with others as
+  // r**-2 and with itself as r**(1/2), that of free molecules; r in the middle of the stride.
+  const R ns_sulfate = course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns];
+  const auto has_ns = (number[ns] > R(p.number_min)) & (ns_sulfate > zero);
+  const R molecules = select(has_ns, ns_sulfate / select(has_ns, number[ns], one), rates.ns_molecules);
+  const R ahead = molecules + R(T(0.5)) * (molecules - course.last_molecules);
+  const R middle = min(max(ahead, R(T(0.5)) * molecules), R(T(2)) * molecules);
+  course.last_molecules = molecules;
+  const R per_size = rough_inverse_cube_root(
+      min(max(middle * rates.per_ns_molecules, R(T(1.0e-3))), R(T(1.0e3))));
+  const R per_surface = per_size * per_size;
+  const R size = middle * rates.per_ns_molecules * per_surface, surface = size * size;
+
+  // Condensation, with the gas that production adds; the cloudy part goes to cloud droplets.
+  R sink[n_mode];
+  for (int k = 0; k < n_mode; ++k)
+    sink[k] = rates.sink[k] * number[k];
+  sink[ns] = sink[ns] * surface;
+  const R total = (((sink[ks] + sink[as]) + (sink[cs] + sink[ki])) + (sink[ai] + sink[ci])) + sink[ns];
+  const auto acts = total > R(T(least_sink));
+  const R both = select(acts, total + rates.cloud_rate, zero);
+  const R per_both = select(acts, one / select(acts, both, one), zero);
+  R kept, lost;
+  decay<T>(both * dt, kept, lost);
+  const R lasting = select(acts, lost * per_both, dt);
+  const R supply = max(course.gas + rates.production * dt, zero);
+  R left = min(max(course.gas * kept + rates.production * lasting, zero), supply);
+  R taken = supply - left;
+
+  // Nucleation at the mean gas of the stride.
+  R formed = zero, fresh_gas = zero;
+  R mean = select(both * dt > R(T(1.0e-3)), taken * per_both * R(T(1) / h), R(T(0.5)) * (course.gas + left));
+  mean = mean * rates.per_clear;
+  R rate = zero, loss = zero;
+  if (switches.vehkamaki) {
+    if (any(mean > nucleation_bound)) {
+      if (!has_burst)
+        burst_of(air, burst);
+      has_burst = true;
+      R each;
+      form(burst, ln_gas(mean), rate, each);
+      if (switches.older)
+        rate = select(mean >= R(T(gas_min)), rate, zero);
+      loss = rate * each;
+    }
+  }
+  if (switches.organic != Settings::no_organic) {
+    const R inside = select(to<T>(air.boundary_layer) > R(T(0.5)), to<T>(air.forest_fraction), zero);
+    const bool kinetic = switches.organic == Settings::kinetic;
+    const R more = kinetic ? R(T(3.86e-13)) * inside * mean * mean : R(T(1.0e-6)) * inside * mean;
+    loss = loss + (kinetic ? R(T(2)) : one) * more;
+    rate = rate + more;
+  }
+  loss = loss * rates.clear * dt;
+  const auto forms = (loss > zero) & (supply > zero);
+  if (any(forms)) {
+    fresh_gas = select(forms, loss * supply / (supply + loss), zero);
+    formed = fresh_gas * rate * rates.clear * dt / select(forms, loss, one);
+    const R rest = one - fresh_gas / select(forms, supply, one);
+    left = left * rest;
+    taken = taken * rest;
+  }
+  const R amount = taken * per_both; // per sink
+  left = left + select(acts, zero, taken);
+  course.gas = left;
+  R condensed[n_mode];
+  for (int k = 0; k < n_mode; ++k)
+    condensed[k] = sink[k] * amount;
+  if (rates.any_cloud) {
+    R cloudy = amount * rates.cloud_rate;
+    for (int j = 0; j < n_mode; ++j) {
+      const int k = cloud_order[j];
+      const R take = select(sink[k] > zero, cloudy, zero);
+      cloudy = cloudy - take;
+      condensed[k] = condensed[k] + take;
+    }
+  }
+  const R each = R(p.molecule_volume);
+  for (int k = 0; k < n_soluble; ++k) {
+    const R gain = k == ns ? condensed[k] + fresh_gas : condensed[k];
+    course.sulfate.in[k] = course.sulfate.in[k] + gain;
+    course.volume.in[k] = course.volume.in[k] + gain * each;
+  }
+
+  // Number equations, by the numbers of the start: KI first, then NS, KS and AS.
+  const R ki_ks = rates.template between<ki, ks>() * number[ks], ki_as = rates.template between<ki, as>() * number[as];
+  const Slow<T> of_ki = few(p, dt, number[ki], R(T(0.5)) * rates.template between<ki, ki>(), ki_ks + ki_as);
+  const R ks_as = rates.template between<ks, as>() * number[as], ks_cs = rates.template between<ks, cs>() * number[cs];
+  const R ks_ai = rates.template between<ks, ai>() * number[ai], ks_ci = rates.template between<ks, ci>() * number[ci];
+  const Slow<T> of_ks = few(p, dt, number[ks], R(T(0.5)) * rates.template between<ks, ks>(), (ks_as + ks_cs) + (ks_ai + ks_ci));
+  const Slow<T> of_as = few(p, dt, number[as], R(T(0.5)) * rates.template between<as, as>(), zero);
+
+  // NS, and what nucleates at a steady rate: n' = c - (a n + b) n with n in brackets held.
+  const R all_ns = number[ns] + formed;
+  const R collide = select(all_ns > R(p.kernel_number_min), one, zero);
+  const R half_kernel = R(T(0.5)) * rates.template between<ns, ns>() * sqrt(size) * collide;
+  const R own = half_kernel * (number[ns] + R(T(0.5)) * formed);
+  const R ns_ks = rates.template between<ns, ks>() * number[ks], ns_as = rates.template between<ns, as>() * number[as];
+  const R ns_cs = rates.template between<ns, cs>() * number[cs], ns_ki = rates.template between<ns, ki>() * number[ki];
+  const R ns_ai = rates.template between<ns, ai>() * number[ai], ns_ci = rates.template between<ns, ci>() * number[ci];
+  const R others = per_surface * collide;
+  const R speed = own + others * ((ns_ks + ns_as + ns_cs) + (ns_ki + ns_ai + ns_ci));
+  R stay, gone;
+  decay<T>(speed * dt, stay, gone);
+  const auto moves = (all_ns > R(p.equation_number_min)) & (speed * dt > R(T(1.0e-12)));
+  const R per_speed = one / select(moves, speed, one);
+  const R average = select(moves, gone * per_speed * R(T(1) / h), one); // of the share of new ones left
+  stay = select(moves, stay, one);
+  const R vanished = number[ns] * gone + formed * max(one - average, zero);
+  const R per_ns = one / select(moves, all_ns, one);
+  const R per_rate = select(moves, vanished * per_speed * per_ns, zero);
+  const R intra = own * per_rate;
+
+  // Collisions within NS that count as such with insoluble particles (hidden_collisions, for short
+  // steps), as far as the sulfate of NS can coat these.
+  const R ki_number = number[ki] * of_ki.left;
+  const R insoluble = ki_number + number[ai] + number[ci];
+  const R per_insoluble = quotient(one, insoluble);
+  const R has = course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns];
+  const R mixed = select(insoluble > one, min(half_kernel * dt * (all_ns + number[ks]), one), one);
+  const R needed = mixed * (rates.coat[0] * ki_number + rates.coat[1] * number[ai] + rates.coat[2] * number[ci]);
+  const R most = R(T(0.95)) * intra;
+  const auto hidden = (most > zero) & (all_ns + number[ks] > insoluble) & (insoluble > R(p.few_insoluble));
+  const R extra = select(hidden & (has > zero), select(needed < most * has, needed / select(has > zero, has, one), most), zero);
+  const R hits = per_rate * others, more = extra * per_insoluble;
+  const R ns_to_ki = ns_ki * hits + more * ki_number, ns_to_ai = ns_ai * hits + more * number[ai];
+  const R ns_to_ci = ns_ci * hits + more * number[ci];
+
+  // Sulfate that coats the insoluble modes, which then age; what condensed on them goes along.
+  const R ks_sulfate = course.of_ks.in[ks] * rates.so4_ks + course.of_ns.in[ks] * rates.so4_ns + course.sulfate.in[ks];
+  const R ks_to_ai = ks_ai * of_ks.per_rate, ks_to_ci = ks_ci * of_ks.per_rate;
+  const R on[n_insoluble] = {condensed[ki] + has * ns_to_ki, condensed[ai] + has * ns_to_ai + ks_sulfate * ks_to_ai,
+                             condensed[ci] + has * ns_to_ci + ks_sulfate * ks_to_ci};
+  course.gained[ns] = course.gained[ns] * stay + formed * average;
+  course.left[ns] = course.left[ns] * stay;
+  course.thin(ks, of_ks.left);
+  course.thin(as, of_as.left);
+  course.thin(ki, of_ki.left);
+  Collisions<T> hit;
+  hit.ns_ks = ns_ks * hits + ns_to_ki;
+  hit.ns_as = ns_as * hits + ns_to_ai;
+  hit.ns_cs = ns_cs * hits + ns_to_ci;
+  hit.ns_stays = max(one - (hit.ns_ks + hit.ns_as + hit.ns_cs), zero);
+  hit.ks_as = ks_as * of_ks.per_rate + ks_to_ai;
+  hit.ks_cs = ks_cs * of_ks.per_rate + ks_to_ci;
+  hit.ks_stays = of_ks.left + of_ks.intra;
+  hit.template move<ns>(course.sulfate);
+  hit.template move<ns>(course.volume);
+  hit.template move<ns>(course.of_ns);
+  hit.template move<ks>(course.of_ks);
+  hit.template move<ks>(course.of_ki);
+  R aged[n_insoluble];
+  for (int k = 0; k < n_insoluble; ++k) {
+    const R now = course.number(ki + k);
+    const auto ages = (now >= R(p.ageing_number_min)) & (rates.coat[k] > R(T(coating_min)));
+    const R joins = select(ages, min(on[k] * rates.per_coat[k], now), zero);
+    aged[k] = quotient(joins, now);
+    course.thin(ki + k, one - aged[k]);
+    course.gained[ks + k] = course.gained[ks + k] + joins;
+    course.sulfate.in[ks + k] = course.sulfate.in[ks + k] + condensed[ki + k];
+    course.volume.in[ks + k] = course.volume.in[ks + k] + condensed[ki + k] * each;
+  }
+  const R ki_stays = of_ki.left + of_ki.intra;
+  const R to_ks = course.stays[0] * (ki_ks * of_ki.per_rate + ki_stays * aged[0]);
+  const R to_as = course.stays[0] * (ki_as * of_ki.per_rate);
+  const R ai_to_as = course.stays[1] * aged[1], ci_to_cs = course.stays[2] * aged[2];
+  course.of_ki.in[ks] = course.of_ki.in[ks] + to_ks;
+  course.of_ki.in[as] = course.of_ki.in[as] + to_as;
+  course.of_ai.in[as] = course.of_ai.in[as] + ai_to_as;
+  course.of_ci.in[cs] = course.of_ci.in[cs] + ci_to_cs;
+  course.volume.in[ks] = course.volume.in[ks] + rates.insoluble_volume[0] * to_ks;
+  course.volume.in[as] = course.volume.in[as] + rates.insoluble_volume[0] * to_as + rates.insoluble_volume[1] * ai_to_as;
+  course.stays[0] = course.stays[0] * ki_stays * (one - aged[0]);
+  course.stays[1] = course.stays[1] * (one - aged[1]);
+  course.stays[2] = course.stays[2] * (one - aged[2]);
+
+  // Merging, from AS down, each mode before it gains.
+  Merges<T> merges;
+  for (int k = as; k >= ns; --k) {
+    const R now = course.number(k), volume = course.volume.in[k];
+    const R edge = R(p.edge[k]);
+    const auto grown_out = (now > R(p.merging_number_min)) & (rates.merges[k] > zero) & (volume > R(p.middle[k]) * now);
+    merges.leaves[k] = zero;
+    if (!any(grown_out))
+      continue;
+    const R out = select(grown_out, (volume - rates.settled[k] * now) * rates.excess[k], zero);
+    const R share = min(quotient(out, edge * now), one);
+    merges.leaves[k] = select(share < one, min(quotient(out, volume), one), one);
+    course.gained[k + 1] = course.gained[k + 1] + now * share;
+    course.thin(k, one - share);
+  }
+  merges.template move<ns>(course.sulfate);
+  merges.template move<ns>(course.volume);
+  merges.template move<ns>(course.of_ns);
+  merges.template move<ks>(course.of_ks);
+  merges.template move<ks>(course.of_ki);
+  merges.template move<as>(course.of_as);
+  merges.template move<as>(course.of_ai);
+}
+
+// Apply the shares of a stage of `span` seconds.
+template <class S, class T>
+M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, State<S> &cells) {
+  using H = pack<S>;
+  using D = pack<double>;
+  H(&mass)[n_mass] = cells.mass;
+  const D supply = max(to<double>(cells.gas) + air.production * D(span), D(0.0));
+  // Shares of the gas that is left, and of that in NS to CS.
+  D of_gas[1 + n_soluble], all = to<double>(course.gas);
+  of_gas[0] = all;
+  for (int k = 0; k < n_soluble; ++k) {
+    of_gas[1 + k] = to<double>(course.sulfate.in[k]);
+    all = all + of_gas[1 + k];
+  }
+  const auto some = all > D(1.0e-30);
+  const D per_all = select(some, D(1.0) / select(some, all, D(1.0)), D(0.0));
+  for (int i = 0; i <= n_soluble; ++i)
+    of_gas[i] = of_gas[i] * per_all;
+  of_gas[0] = select(some, of_gas[0], D(1.0));
+  cells.gas = to<S>(supply * of_gas[0]);
+
+  H ns_of[4], ks_of[3], as_of[2], ki_of[4], ai_of[3], ci_of[2];
+  for (int k = ns; k <= cs; ++k)
+    ns_of[k] = to<S>(course.of_ns.in[k]);
+  for (int k = ks; k <= cs; ++k) {
+    ks_of[k - ks] = to<S>(course.of_ks.in[k]);
+    ki_of[k] = to<S>(course.of_ki.in[k]);
+  }
+  for (int k = as; k <= cs; ++k) {
+    as_of[k - as] = to<S>(course.of_as.in[k]);
+    ai_of[k - ks] = to<S>(course.of_ai.in[k]);
+  }
+  ki_of[0] = to<S>(course.stays[0]);
+  ai_of[0] = to<S>(course.stays[1]);
+  ci_of[0] = to<S>(course.stays[2]);
+  ci_of[1] = to<S>(course.of_ci.in[cs]);
+  normalise<S>(ns_of);
+  normalise<S>(ks_of);
+  normalise<S>(as_of);
+  normalise<S>(ki_of);
+  normalise<S>(ai_of);
+  normalise<S>(ci_of);
+
+  const H old_ns = mass[so4_ns], old_ks = mass[so4_ks], old_as = mass[so4_as];
+  mass[so4_ns] = old_ns * ns_of[ns] + to<S>(supply * of_gas[1]);
+  mass[so4_ks] = old_ks * ks_of[0] + old_ns * ns_of[ks] + to<S>(supply * of_gas[2]);
+  mass[so4_as] = old_as * as_of[0] + old_ks * ks_of[1] + old_ns * ns_of[as] + to<S>(supply * of_gas[3]);
+  mass[so4_cs] = mass[so4_cs] + old_as * as_of[1] + old_ks * ks_of[2] + old_ns * ns_of[cs] +
+                 to<S>(supply * of_gas[4]);
+  constexpr int in_ks[] = {bc_ks, oc_ks}, in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs}, in_ki[] = {bc_ki, oc_ki};
+  for (int j = 0; j < 2; ++j) {
+    const H of_ks = mass[in_ks[j]], of_as = mass[in_as[j]], of_ki = mass[in_ki[j]];
+    mass[in_ki[j]] = of_ki * ki_of[0];
+    mass[in_ks[j]] = of_ks * ks_of[0] + of_ki * ki_of[1];
+    mass[in_as[j]] = of_as * as_of[0] + of_ks * ks_of[1] + of_ki * ki_of[2];
+    mass[in_cs[j]] = mass[in_cs[j]] + of_as * as_of[1] + of_ks * ks_of[2] + of_ki * ki_of[3];
+  }
+  const H salt = mass[ss_as], dust = mass[du_as], fine = mass[du_ai], coarse = mass[du_ci];
+  mass[ss_as] = salt * as_of[0];
+  mass[ss_cs] = mass[ss_cs] + salt * as_of[1];
+  mass[du_as] = dust * as_of[0] + fine * ai_of[1];
+  mass[du_cs] = mass[du_cs] + dust * as_of[1] + fine * ai_of[2] + coarse * ci_of[1];
+  mass[du_ai] = fine * ai_of[0];
+  mass[du_ci] = coarse * ci_of[0];
+  for (int k = 0; k < n_mode; ++k)
+    cells.number[k] = cells.number[k] * to<S>(course.left[k]) + to<S>(course.gained[k]);
+}
+
+// A stage of `span` seconds in strides, from the particles' `sizes`, kernels and sinks at its start.
+template <class S, class T>
+M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, double timestep,
+                          double span, int strides, const Air &air, const Amounts<T> &x,
+                          const Sizes<T> &sizes, pack<T> ns_molecules, const pack<T> (&sink)[n_mode],
+                          const pack<T> (&kernel)[n_pair], pack<T> nucleation_bound,
+                          bool &has_burst, Burst &burst, State<S> &cells) {
+  using R = pack<T>;
+  const R zero = R(T(0)), one = R(T(1));
+  Rates<T> rates;
+  Course<T> course;
+  for (int k = 0; k < n_mode; ++k) {
+    rates.sink[k] = sink[k];
+    course.start[k] = x.number[k];
+    course.left[k] = one;
+    course.gained[k] = zero;
+  }
+  for (int pair = 0; pair < n_pair; ++pair)
+    rates.kernel[pair] = kernel[pair];
+  for (int k = 0; k < n_insoluble; ++k) {
+    const R r = sizes.wet_radius[ki + k];
+    rates.coat[k] = min(R(p.coat_factor[k]) * r * r, R(T(coat_max)));
+    rates.per_coat[k] = quotient(one, rates.coat[k]);
+    rates.insoluble_volume[k] = zero;
+    course.stays[k] = one;
+    for (int species = bc; species < n_species; ++species)
+      if (mass_index[ki + k][species] >= 0)
+        rates.insoluble_volume[k] = rates.insoluble_volume[k] + x.mass[mass_index[ki + k][species]] * R(p.per_density[species]);
+  }
+  for (int k = 0; k < n_soluble; ++k) {
+    course.sulfate.in[k] = zero;
+    course.volume.in[k] = x.mass[mass_index[k][so4]] * R(p.molecule_volume);
+    for (int species = bc; species < n_species; ++species)
+      if (mass_index[k][species] >= 0)
+        course.volume.in[k] = course.volume.in[k] + x.mass[mass_index[k][species]] * R(p.per_density[species]);
+    course.of_ns.in[k] = k == ns ? one : zero;
+    course.of_ks.in[k] = k == ks ? one : zero;
+    course.of_as.in[k] = k == as ? one : zero;
+    course.of_ki.in[k] = course.of_ai.in[k] = course.of_ci.in[k] = zero;
+  }
+  rates.ns_molecules = course.last_molecules = ns_molecules;
+  rates.per_ns_molecules = one / ns_molecules;
+  rates.so4_ns = x.mass[so4_ns];
+  rates.so4_ks = x.mass[so4_ks];
+  rates.production = to<T>(air.production);
+  rates.cloud_rate = zero;
+  rates.clear = rates.per_clear = one;
+  rates.any_cloud = false;
+  if (!switches.older) {
+    rates.clear = one - to<T>(air.cloud_fraction);
+    rates.per_clear = one / max(rates.clear, R(T(1.0e-6)));
+    rates.cloud_rate = log_of<T>(max(rates.clear, R(T(1.0e-30)))) * R(T(-cloud_steps / timestep));
+    rates.any_cloud = any(rates.clear < one);
+  }
+  course.gas = to<T>(cells.gas);
+  settle(p, switches, sizes, course, rates);
+  const T h = T(span / strides);
+  for (int i = 0; i < strides; ++i)
+    stride(p, switches, h, rates, air, nucleation_bound, has_burst, burst, course);
+  apply<S>(course, air, span, cells);
+}
+
+} // namespace M7EMU_SET
+} // namespace m7emu
