@@ -42,13 +42,18 @@ def to_model(
         teacher=teacher,
         settings=chain.settings.to_json(),
         chain=tuple(modelfile.Block(**link) for link in chain.describe()),
+        integration=modelfile.Integration(stages=chain.stages, strides=chain.strides),
         networks=networks,
         provenance=provenance,
     )
 
 
-def exact_model(config: Any, *, title: str, command: str) -> modelfile.Model:
+def exact_model(
+    config: Any, *, title: str, command: str, integration: tuple[int, int] = (0, 0)
+) -> modelfile.Model:
     """Make the model that learns nothing: M7 of a `pyemu.reference.Config`, in the engine.
+
+    With an `integration` of stages and strides in each it is the converged M7.
 
     Raises
     ------
@@ -56,10 +61,10 @@ def exact_model(config: Any, *, title: str, command: str) -> modelfile.Model:
         A configuration that the chain of blocks does not have (kappa water, Kazil-Lovejoy).
     """
     return to_model(
-        Chain(Settings.from_reference(config)),
+        Chain(Settings.from_reference(config), integration=integration),
         title=title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        teacher="m7",
+        teacher="converged" if any(integration) else "m7",
         provenance={"records": [], "command": command, "version": version("m7emu")},
     )
 
@@ -76,4 +81,5 @@ def to_chain(model: modelfile.Model) -> Chain:
         for name, data in model.networks.items()
     }
     settings = Settings.from_json(model.settings)
-    return Chain.from_description(settings, told["chain"], networks)
+    integration = model.integration.stages, model.integration.strides
+    return Chain.from_description(settings, told["chain"], networks, integration)

@@ -147,7 +147,9 @@ class Integration:
         """Read what `told` gave."""
         rest = {name: value for name, value in told.items() if name != "form"}
         if told["form"] not in ("single", "stages"):
-            raise ValueError(f"integration '{told['form']}' is not known; allowed is single, stages")
+            raise ValueError(
+                f"integration '{told['form']}' is not known; allowed is single, stages"
+            )
         if (told["form"] == "stages") != (set(rest) == {"stages", "strides"}):
             raise ValueError(f"integration {dict(told)} has too few or too many entries")
         if told["form"] == "stages" and rest == {"stages": 0, "strides": 0}:

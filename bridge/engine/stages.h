@@ -18,9 +18,10 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// M7 gives the cloudy part of a cell's gas to cloud droplets in each step, whatever its length: it
-// has no limit for short steps. As many as these stand for it [1].
-constexpr double cloud_steps = 240.0;
+// As many steps stand for the converged M7. What it does in each step, whatever its length, has no
+// limit for shorter ones: the cloudy part of a cell's gas goes to cloud droplets, a mode that has
+// outgrown its middle falls back [1].
+constexpr double short_steps = 240.0;
 constexpr double least_sink = 1.0e-10; // below which nothing condenses [s-1]
 
 // What does not change within a stage.
@@ -29,7 +30,9 @@ template <class T> struct Rates {
   pack<T> kernel[n_pair];                                    // as if there were NS [cm3 s-1]
   pack<T> coat[n_insoluble], per_coat[n_insoluble];          // molecules that coat a particle [1]
   pack<T> ns_molecules, per_ns_molecules;                    // of the NS particle they hold for [1]
-  pack<T> merges[as + 1];                                    // 1 where a mode may merge, else 0
+  pack<T> sulfate_min[as + 1];                               // that a mode must gain to have a size
+                                                             // and to merge; below 0 where it has
+                                                             // one [molecules cm-3]
   pack<T> settled[as + 1], excess[as + 1];                   // mean volume after merging [um3], and
                                                              // 1/(1 - that over the edge's) [1]
   pack<T> so4_ns, so4_ks;                                    // at the start [molecules cm-3]
@@ -49,7 +52,7 @@ template <class T> struct Whereabouts {
   pack<T> in[n_soluble];
 };
 
-// The state of the strides. Numbers: the share of those at the start that is left, and those
+// The state of the strides. Numbers: the share of those at the start that is lost, and those
 // gained [cm-3].
 template <class T> struct Course {
   pack<T> gas;            // [molecules cm-3]
@@ -57,13 +60,15 @@ template <class T> struct Course {
   Whereabouts<T> volume;  // dry [um3 cm-3]
   Whereabouts<T> of_ns, of_ks, of_as, of_ki, of_ai, of_ci;
   pack<T> stays[n_insoluble]; // shares of KI, AI and CI that are there still
-  pack<T> start[n_mode], left[n_mode], gained[n_mode];
+  pack<T> start[n_mode], lost[n_mode], gained[n_mode];
   pack<T> last_molecules; // per NS particle, a stride ago [1]
 
-  M7EMU_INLINE pack<T> number(int k) const { return start[k] * left[k] + gained[k]; }
-  M7EMU_INLINE void thin(int k, pack<T> share) {
-    left[k] = left[k] * share;
-    gained[k] = gained[k] * share;
+  M7EMU_INLINE pack<T> number(int k) const {
+    return start[k] * (pack<T>(T(1)) - lost[k]) + gained[k];
+  }
+  M7EMU_INLINE void lose(int k, pack<T> share) {
+    lost[k] = lost[k] + (pack<T>(T(1)) - lost[k]) * share;
+    gained[k] = gained[k] - gained[k] * share;
   }
 };
 
@@ -128,10 +133,10 @@ M7EMU_FUNCTION void form(const Burst &burst, pack<float> a, pack<float> &rate,
   molecules = select(inside, x * cluster, R(0.0f));
 }
 
-// What becomes of a mode that loses few of its particles in a stride: shares left and lost within
+// What becomes of a mode that loses few of its particles in a stride: shares lost, and lost within
 // it, and the share lost to a partner per rate of that loss. exp(-x) is 1/(1 + x + x**2/2).
 template <class T> struct Slow {
-  pack<T> left, intra, per_rate;
+  pack<T> lost, intra, per_rate;
 };
 template <class T>
 M7EMU_INLINE Slow<T> few(const Parameters<T> &p, pack<T> h, pack<T> number, pack<T> a, pack<T> b) {
@@ -140,7 +145,7 @@ M7EMU_INLINE Slow<T> few(const Parameters<T> &p, pack<T> h, pack<T> number, pack
   const R half = R(T(1)) + R(T(0.5)) * x;
   const R left = R(T(1)) / (R(T(1)) + x * half);
   const R acts = select(number > R(p.equation_number_min), left * half * h, R(T(0)));
-  return {select(number > R(p.equation_number_min), left, R(T(1))), own * acts, acts};
+  return {(own + b) * acts, own * acts, acts};
 }
 
 // Move what is at hand by coagulation: shares that stay in NS and KS, and that go where.
@@ -190,7 +195,7 @@ M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches,
     const R number = course.start[k], volume = course.volume.in[k];
     const auto some = number > R(p.number_min);
     const auto sized = some & (sizes.dry_radius[k] > R(p.merging_radius_min)) & (volume > zero);
-    rates.merges[k] = select(sized, one, select(some, zero, one));
+    rates.sulfate_min[k] = select(sized, R(T(-1)), select(some, R(p.mass_min), R(T(-1))));
     rates.settled[k] = middle;
     rates.excess[k] = one / (one - middle / edge);
     if (switches.older)
@@ -205,9 +210,9 @@ M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches,
   }
 }
 
-// One stride of `h` seconds.
+// One stride of `h` seconds, in which M7 in short steps would make `often` of them.
 template <class T>
-M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h, 
+M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h, T often,
                            const Rates<T> &rates, const Air &air, pack<T> nucleation_bound,
                            bool &has_burst, Burst &burst, Course<T> &course) {
   using R = pack<T>;
@@ -323,7 +328,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   const auto moves = (all_ns > R(p.equation_number_min)) & (speed * dt > R(T(1.0e-12)));
   const R per_speed = one / select(moves, speed, one);
   const R average = select(moves, gone * per_speed * R(T(1) / h), one); // of the share of new ones left
-  stay = select(moves, stay, one);
+  gone = select(moves, gone, zero);
   const R vanished = number[ns] * gone + formed * max(one - average, zero);
   const R per_ns = one / select(moves, all_ns, one);
   const R per_rate = select(moves, vanished * per_speed * per_ns, zero);
@@ -331,7 +336,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
 
   // Collisions within NS that count as such with insoluble particles (hidden_collisions, for short
   // steps), as far as the sulfate of NS can coat these.
-  const R ki_number = number[ki] * of_ki.left;
+  const R ki_number = number[ki] * (one - of_ki.lost);
   const R insoluble = ki_number + number[ai] + number[ci];
   const R per_insoluble = quotient(one, insoluble);
   const R has = course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns];
@@ -349,11 +354,11 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   const R ks_to_ai = ks_ai * of_ks.per_rate, ks_to_ci = ks_ci * of_ks.per_rate;
   const R on[n_insoluble] = {condensed[ki] + has * ns_to_ki, condensed[ai] + has * ns_to_ai + ks_sulfate * ks_to_ai,
                              condensed[ci] + has * ns_to_ci + ks_sulfate * ks_to_ci};
-  course.gained[ns] = course.gained[ns] * stay + formed * average;
-  course.left[ns] = course.left[ns] * stay;
-  course.thin(ks, of_ks.left);
-  course.thin(as, of_as.left);
-  course.thin(ki, of_ki.left);
+  course.lose(ns, gone);
+  course.gained[ns] = course.gained[ns] + formed * average;
+  course.lose(ks, of_ks.lost);
+  course.lose(as, of_as.lost);
+  course.lose(ki, of_ki.lost);
   Collisions<T> hit;
   hit.ns_ks = ns_ks * hits + ns_to_ki;
   hit.ns_as = ns_as * hits + ns_to_ai;
@@ -361,7 +366,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   hit.ns_stays = max(one - (hit.ns_ks + hit.ns_as + hit.ns_cs), zero);
   hit.ks_as = ks_as * of_ks.per_rate + ks_to_ai;
   hit.ks_cs = ks_cs * of_ks.per_rate + ks_to_ci;
-  hit.ks_stays = of_ks.left + of_ks.intra;
+  hit.ks_stays = one - (hit.ks_as + hit.ks_cs);
   hit.template move<ns>(course.sulfate);
   hit.template move<ns>(course.volume);
   hit.template move<ns>(course.of_ns);
@@ -373,12 +378,12 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
     const auto ages = (now >= R(p.ageing_number_min)) & (rates.coat[k] > R(T(coating_min)));
     const R joins = select(ages, min(on[k] * rates.per_coat[k], now), zero);
     aged[k] = quotient(joins, now);
-    course.thin(ki + k, one - aged[k]);
+    course.lose(ki + k, aged[k]);
     course.gained[ks + k] = course.gained[ks + k] + joins;
     course.sulfate.in[ks + k] = course.sulfate.in[ks + k] + condensed[ki + k];
     course.volume.in[ks + k] = course.volume.in[ks + k] + condensed[ki + k] * each;
   }
-  const R ki_stays = of_ki.left + of_ki.intra;
+  const R ki_stays = one - (of_ki.lost - of_ki.intra);
   const R to_ks = course.stays[0] * (ki_ks * of_ki.per_rate + ki_stays * aged[0]);
   const R to_as = course.stays[0] * (ki_as * of_ki.per_rate);
   const R ai_to_as = course.stays[1] * aged[1], ci_to_cs = course.stays[2] * aged[2];
@@ -397,15 +402,28 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   for (int k = as; k >= ns; --k) {
     const R now = course.number(k), volume = course.volume.in[k];
     const R edge = R(p.edge[k]);
-    const auto grown_out = (now > R(p.merging_number_min)) & (rates.merges[k] > zero) & (volume > R(p.middle[k]) * now);
+    R gained = course.sulfate.in[k];
+    if (k > ns)
+      gained = gained + course.of_ns.in[k] * rates.so4_ns;
+    if (k > ks)
+      gained = gained + course.of_ks.in[k] * rates.so4_ks;
+    const auto grown_out = (now > R(p.merging_number_min)) & (gained > rates.sulfate_min[k]) &
+                           (volume > R(p.middle[k]) * now);
     merges.leaves[k] = zero;
     if (!any(grown_out))
       continue;
-    const R out = select(grown_out, (volume - rates.settled[k] * now) * rates.excess[k], zero);
+    // Each time the mean has reached the middle, it falls back by the gap; where it would do so in
+    // every step of M7, it ends settled.
+    const R over = volume - R(p.middle[k]) * now, gap = (R(p.middle[k]) - rates.settled[k]) * now;
+    const R times = over / select(gap > zero, gap, one);
+    const R nearest = (times + R(real_traits<T>::round)) - R(real_traits<T>::round);
+    const R falls = select(nearest > times, nearest, nearest + one);
+    R out = select((gap > zero) & (times < R(often)), falls * gap, over + gap);
+    out = select(grown_out, out * rates.excess[k], zero);
     const R share = min(quotient(out, edge * now), one);
     merges.leaves[k] = select(share < one, min(quotient(out, volume), one), one);
     course.gained[k + 1] = course.gained[k + 1] + now * share;
-    course.thin(k, one - share);
+    course.lose(k, share);
   }
   merges.template move<ns>(course.sulfate);
   merges.template move<ns>(course.volume);
@@ -481,7 +499,7 @@ M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, 
   mass[du_ai] = fine * ai_of[0];
   mass[du_ci] = coarse * ci_of[0];
   for (int k = 0; k < n_mode; ++k)
-    cells.number[k] = cells.number[k] * to<S>(course.left[k]) + to<S>(course.gained[k]);
+    cells.number[k] = cells.number[k] * (H(S(1)) - to<S>(course.lost[k])) + to<S>(course.gained[k]);
 }
 
 // A stage of `span` seconds in strides, from the particles' `sizes`, kernels and sinks at its start.
@@ -498,7 +516,7 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
   for (int k = 0; k < n_mode; ++k) {
     rates.sink[k] = sink[k];
     course.start[k] = x.number[k];
-    course.left[k] = one;
+    course.lost[k] = zero;
     course.gained[k] = zero;
   }
   for (int pair = 0; pair < n_pair; ++pair)
@@ -535,14 +553,14 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
   if (!switches.older) {
     rates.clear = one - to<T>(air.cloud_fraction);
     rates.per_clear = one / max(rates.clear, R(T(1.0e-6)));
-    rates.cloud_rate = log_of<T>(max(rates.clear, R(T(1.0e-30)))) * R(T(-cloud_steps / timestep));
+    rates.cloud_rate = log_of<T>(max(rates.clear, R(T(1.0e-30)))) * R(T(-short_steps / timestep));
     rates.any_cloud = any(rates.clear < one);
   }
   course.gas = to<T>(cells.gas);
   settle(p, switches, sizes, course, rates);
   const T h = T(span / strides);
   for (int i = 0; i < strides; ++i)
-    stride(p, switches, h, rates, air, nucleation_bound, has_burst, burst, course);
+    stride(p, switches, h, T(short_steps * h / timestep), rates, air, nucleation_bound, has_burst, burst, course);
   apply<S>(course, air, span, cells);
 }
 

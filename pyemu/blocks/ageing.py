@@ -13,7 +13,8 @@ _LAYERS = 1.0
 """Monolayers that make a particle soluble [1]."""
 _CROSS_SECTION = 2.39e-15
 """Of an H2SO4 molecule [cm2]."""
-_COATING_MIN = 2.2e-16
+COATING_MIN = 2.2e-16
+"""Molecules on a particle below which it is not coated [1]."""
 
 
 def coating(settings: Settings, radius: Tensor) -> Columns:
@@ -57,7 +58,7 @@ def age(
     # aged particles take their mass along, which needs no limit here.
     generous = settings.limited_ageing and settings.older
     for mode, to in COATED.items():
-        ages = (number[mode] >= settings.ageing_number_min) & (coat[mode] > _COATING_MIN)
+        ages = (number[mode] >= settings.ageing_number_min) & (coat[mode] > COATING_MIN)
         coated = ratio(sulfate[mode], coat[mode], ages)
         aged = torch.minimum(number[mode], coated)
         moved[f"aged_num_{mode}"] = aged

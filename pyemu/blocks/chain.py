@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from pyemu.blocks import coagulation, water
+from pyemu.blocks import coagulation, stages, water
 from pyemu.blocks.ageing import age, coating
 from pyemu.blocks.condensation import condensation_sink, condense
 from pyemu.blocks.merging import merge
@@ -74,14 +74,25 @@ class Output(NamedTuple):
 class Chain(torch.nn.Module):
     """The step, each block in its exact form unless `networks` has one of its name.
 
+    With an `integration` of so many stages and strides in each the blocks act together in short
+    steps (`pyemu.blocks.stages`); without it each acts once, in turn, as in M7.
+
     Raises
     ------
     ValueError
         Settings that the blocks do not know yet, a network of other features or targets.
     """
 
-    def __init__(self, settings: Settings, networks: Mapping[str, Network] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        networks: Mapping[str, Network] | None = None,
+        integration: tuple[int, int] = (0, 0),
+    ) -> None:
         super().__init__()
+        parts, strides = integration
+        if min(parts, strides) < 0 or (parts > 0) != (strides > 0):
+            raise ValueError(f"{parts} stages of {strides} strides; allowed is [1, inf), or none")
         for name, value in (("water", "kappa"), ("nucleation", "kazil_lovejoy2007")):
             if getattr(settings, name) == value:
                 raise ValueError(f"{name} = '{value}' has no form in the chain of blocks yet")
@@ -92,6 +103,8 @@ class Chain(torch.nn.Module):
             if (network.features, network.targets) != LEARNED[name]:
                 raise ValueError(f"network {name!r} has other features or targets than its block")
         self.settings = settings
+        self.stages: int = parts
+        self.strides: int = strides
         self.networks = torch.nn.ModuleDict(dict(networks or {}))
 
     def describe(self) -> list[dict[str, str]]:
@@ -109,6 +122,7 @@ class Chain(torch.nn.Module):
         settings: Settings,
         chain: Sequence[Mapping[str, Any]],
         networks: Mapping[str, Network],
+        integration: tuple[int, int] = (0, 0),
     ) -> Self:
         """Build from what `describe` gave; ValueError for another order or an unknown form."""
         if tuple(link.get("block") for link in chain) != BLOCKS:
@@ -123,7 +137,7 @@ class Chain(torch.nn.Module):
                 chosen[block] = networks[name]
             elif form != "exact":
                 raise ValueError(f"form = {form!r} of block '{block}'; allowed: exact, network")
-        return cls(settings, chosen)
+        return cls(settings, chosen, integration)
 
     def forward(self, environment: Tensor, prognostic: Tensor, timestep: Tensor | float) -> Output:
         """Advance cells by one step.
@@ -165,6 +179,8 @@ class Chain(torch.nn.Module):
         self, air: Columns, state: Tensor, dt: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Columns]:
         """Prognostics (n, 26), diagnostics (n, 22), flag (n,) and split of valid cells."""
+        if self.stages:
+            return self._advance_in_stages(air, state, dt)
         s = self.settings
         pressure, temperature = air["pressure"], air["temperature"]
         humidity, cloud = air["relative_humidity"], air["cloud_fraction"]
@@ -226,6 +242,37 @@ class Chain(torch.nn.Module):
         flag = torch.stack((before.flag, kernels.flag, after.flag)).amax(dim=0)
         prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
         return prognostic, _diagnostic(after), flag, moved
+
+    def _advance_in_stages(
+        self, air: Columns, state: Tensor, dt: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Columns]:
+        """As `_advance`; what each process moved is not known, and 0."""
+        s = self.settings
+        gas, mass, number = state[:, _GAS], state[:, _MASS], state[:, _NUMBER]
+        air = air | {"h2so4_production": torch.maximum(air["h2so4_production"], -gas / dt)}
+        pressure, temperature = air["pressure"], air["temperature"]
+        humidity = air["relative_humidity"]
+        wetting = water.uptake(s, pressure, temperature, humidity, self._network("water"))
+        dry = dry_particles(s, mass, number, torch.zeros_like(gas))
+        virtual = dry.virtual
+        radius = by_name(median_radius(s, dry.volume, SOLUBLE_NAMES), SOLUBLE_NAMES)
+        masses, numbers = by_name(mass, names(MASSES)), by_name(number, MODE_NAMES)
+        mass, number = _matrices(*merge(s, radius, masses, numbers, {}))
+        flags = []
+        for _ in range(self.stages):
+            found = particles(s, wetting, mass, number, virtual)
+            virtual = found.virtual
+            # NS may come to be within the stage.
+            there = torch.cat((number[:, :1].clamp(min=1.0), number[:, 1:]), dim=1)
+            kernels = self._kernels(pressure, temperature, found, there)
+            gas, mass, number = stages.stage(
+                s, dt, dt / self.stages, self.strides, air, gas, mass, number, found, kernels
+            )
+            flags += [found.flag, kernels.flag]
+        after = particles(s, wetting, mass, number, virtual)
+        flag = torch.stack((*flags, after.flag)).amax(dim=0)
+        prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
+        return prognostic, _diagnostic(after), flag, dict.fromkeys(names(SPLIT), 0.0 * gas)
 
     def _kernels(
         self, pressure: Tensor, temperature: Tensor, found: Particles, number: Tensor

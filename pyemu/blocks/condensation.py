@@ -7,8 +7,7 @@ from torch import Tensor
 
 from pyemu.blocks.modes import INSOLUBLE_NAMES, MODE_NAMES, by_name
 from pyemu.blocks.numerics import columns, decay, lag, least, ratio, row
-from pyemu.blocks.settings import Settings
-from pyemu.blocks.water import MOLAR_MASS_H2SO4
+from pyemu.blocks.settings import MOLAR_MASS_H2SO4, Settings
 
 _ACCOMMODATION = {mode: 0.3 if mode in INSOLUBLE_NAMES else 1.0 for mode in MODE_NAMES}
 """Of H2SO4 on particles [1]."""
@@ -16,9 +15,9 @@ _GAS_CONSTANT = 8.314e7
 """[erg K-1 mol-1]"""
 _EULER_LIMIT = 0.95
 """Share of the gas that m7_2004 condenses at most in a step [1]."""
-_LEAST_SINK, _LEAST_GAS = 1e-10, 1e-10
+LEAST_SINK, _LEAST_GAS = 1e-10, 1e-10
 """Sink below which ham2, gas below which m7_2004 lets nothing condense [s-1], [cm-3]."""
-_CLOUD_ORDER = ("cs", "as", "ks", "ns", "ci", "ai", "ki")
+CLOUD_ORDER = ("cs", "as", "ks", "ns", "ci", "ai", "ki")
 """Cloud droplets form on the largest soluble mode there is."""
 
 
@@ -77,7 +76,7 @@ def condense(
         clear = torch.where(acts, taken, 0.0)
         gas, cloudy = gas - clear, torch.zeros_like(gas)
     else:
-        acts = total > _LEAST_SINK
+        acts = total > LEAST_SINK
         supply = (gas + production * timestep).clamp(min=0.0)
         times = total * timestep
         kept, lost = decay(times)
@@ -93,10 +92,10 @@ def condense(
 
 
 def _droplets(cloudy: Tensor, sink: Tensor) -> Tensor:
-    """Give the cloudy part (n,) to the first mode of `_CLOUD_ORDER` that has a sink (n, 7)."""
+    """Give the cloudy part (n,) to the first mode of `CLOUD_ORDER` that has a sink (n, 7)."""
     there = by_name(sink > 0.0, MODE_NAMES)
     given = {}
-    for mode in _CLOUD_ORDER:
+    for mode in CLOUD_ORDER:
         given[mode] = torch.where(there[mode], cloudy, 0.0)
         cloudy = torch.where(there[mode], 0.0, cloudy)
     return columns(given[mode] for mode in MODE_NAMES)

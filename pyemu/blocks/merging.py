@@ -15,8 +15,6 @@ from pyemu.blocks.modes import (
 )
 from pyemu.blocks.numerics import EPSILON, least, ratio
 from pyemu.blocks.settings import Settings
-from pyemu.blocks.water import MOLAR_MASS_H2SO4
-from pyemu.variables import MICROGRAM
 
 _MUCH = 10.0
 """Dry radius over the mode's upper edge beyond which ham2 leaves nothing behind [1]."""
@@ -47,6 +45,20 @@ def merge(
     return after, number_after
 
 
+def edges(settings: Settings, mode: str) -> tuple[float, float, float]:
+    """Volumes of the mean particle at a mode's middle radius and of its upper edge, and that edge.
+
+    [cm3], [cm3], and the count median radius [cm]
+    """
+    lower, upper = LOWER_RADIUS[mode], LOWER_RADIUS[ABOVE[mode]]
+    sphere = 4.0 * settings.pi / 3.0
+    middle = sphere * (math.sqrt(lower * upper) / MEAN_TO_MEDIAN[mode]) ** 3
+    edge = sphere * upper**3
+    if settings.older:
+        edge = edge / MEAN_TO_MEDIAN[mode] ** 3
+    return middle, edge, upper
+
+
 def _kept(
     settings: Settings, mode: str, dry_radius: Tensor, mass: Columns, number: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -56,25 +68,18 @@ def _kept(
     upper edge, at the middle radius. Where what leaves would be smaller than the upper edge, fewer
     particles take the mass (ham2), or fewer and less of it (m7_2004).
     """
-    density = settings.densities
-    weight = {species: MICROGRAM / density[species] for species in CARRIED[mode]}
-    weight["so4"] = MOLAR_MASS_H2SO4 / settings.avogadro / density["so4"]
+    weight = settings.dry_volumes
     volume = torch.zeros_like(number)
     for species in CARRIED[mode]:
         volume = volume + weight[species] * mass[f"{species}_{mode}"]
-    lower, upper = LOWER_RADIUS[mode], LOWER_RADIUS[ABOVE[mode]]
-    sphere = 4.0 * settings.pi / 3.0
-    middle = sphere * (math.sqrt(lower * upper) / MEAN_TO_MEDIAN[mode]) ** 3
-    edge = sphere * upper**3
-    if settings.older:
-        edge = edge / MEAN_TO_MEDIAN[mode] ** 3
+    middle, edge, upper = edges(settings, mode)
 
     radius_min = max(settings.merging_radius_min, least(dry_radius))
     grown = (number > settings.merging_number_min) & (dry_radius > radius_min)
     mean = ratio(volume, number, grown)
     grown = grown & (mean > middle)
     mean = torch.where(grown, mean, 2.0 * middle)
-    t = torch.log(upper / torch.where(grown, dry_radius, lower)) / LN_SIGMA[mode]
+    t = torch.log(upper / torch.where(grown, dry_radius, upper)) / LN_SIGMA[mode]
     below = 0.5 * torch.erfc(-math.sqrt(0.5) * t)
     below = torch.where(below < EPSILON, 0.0, below)
     if not settings.older:

@@ -238,6 +238,29 @@ def organic(
     return constant * inside * gas**molecules, molecules
 
 
+def formation(
+    settings: Settings,
+    temperature: Tensor,
+    relative_humidity: Tensor,
+    forest_fraction: Tensor,
+    boundary_layer: Tensor,
+    gas: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Find new particles [cm-3 s-1] and what they take of the gas [molecules cm-3 s-1], (n,).
+
+    Arguments as of `nucleate`; `gas` is that in cloud-free air [molecules cm-3].
+    """
+    if settings.nucleation == "vehkamaki2002":
+        rate, molecules = vehkamaki(settings, temperature, relative_humidity, gas)
+    else:
+        rate = molecules = torch.zeros_like(gas)
+    loss = molecules * rate
+    if settings.older:
+        return rate, loss
+    organic_rate, each = organic(settings, forest_fraction, boundary_layer, gas)
+    return rate + organic_rate, loss + each * organic_rate
+
+
 def nucleate(
     settings: Settings,
     timestep: Tensor,
@@ -266,17 +289,12 @@ def nucleate(
     """
     clear = torch.ones_like(gas) if settings.older else 1.0 - cloud_fraction
     within = ratio(gas, clear, clear > 0.0)
-    if settings.nucleation == "vehkamaki2002":
-        rate, molecules = vehkamaki(settings, temperature, relative_humidity, within)
-    else:
-        rate = molecules = torch.zeros_like(gas)
+    rate, loss = formation(
+        settings, temperature, relative_humidity, forest_fraction, boundary_layer, within
+    )
     if settings.older:
-        loss = molecules * rate
         taken = torch.minimum(timestep * loss, gas)
     else:
-        organic_rate, each = organic(settings, forest_fraction, boundary_layer, within)
-        loss = molecules * rate + each * organic_rate
-        rate = rate + organic_rate
         taken = torch.minimum(timestep * loss / (1.0 + sink * timestep), within)
         taken = torch.minimum(taken * clear, gas)
     forms = (rate > EPSILON) & (loss > least(loss))

@@ -12,6 +12,7 @@ from pyemu.blocks.modes import (
     LOWER_RADIUS,
     MEAN_TO_MEDIAN,
     MODE,
+    MODE_NAMES,
     MODE_OF_MASS,
     SALTY_MODES,
     SALTY_NAMES,
@@ -24,8 +25,8 @@ from pyemu.blocks.modes import (
     span,
 )
 from pyemu.blocks.numerics import columns, cube_root, least, pick, ratio, row
-from pyemu.blocks.settings import Settings
-from pyemu.blocks.water import MOLAR_MASS_H2SO4, Salt, Uptake, dry_salt, salt_water
+from pyemu.blocks.settings import MOLAR_MASS_H2SO4, Settings
+from pyemu.blocks.water import Salt, Uptake, dry_salt, salt_water
 from pyemu.variables import MICROGRAM, SOLUBLE, SPECIES, names
 
 _CORE = ("bc", "oc", "du")
@@ -143,6 +144,11 @@ def median_radius(settings: Settings, volume: Tensor, modes: Sequence[str]) -> T
     """Count median radius [cm] from the volume of the mean particle [cm3], (n, modes)."""
     root = cube_root(volume * (0.75 / settings.pi))
     return root * row((MEAN_TO_MEDIAN[mode] for mode in modes), root)
+
+
+def dry_volumes(settings: Settings, mass: Tensor) -> Tensor:
+    """Dry volume of all that each mode holds [cm3 cm-3] (n, 7)."""
+    return per_mode(mass, MODE_NAMES, settings.dry_volumes)
 
 
 def _weights(settings: Settings) -> tuple[dict[str, float], dict[str, float]]:

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from pyemu.variables import SPECIES, names, unknown
+from pyemu.variables import MICROGRAM, SPECIES, names, unknown
+
+MOLAR_MASS_H2SO4 = 98.0734
+"""[g mol-1]"""
 
 Profile = Literal["ham2", "m7_2004"]
 Water = Literal["zsr", "kappa"]
@@ -75,6 +78,12 @@ class Settings:
     def densities(self) -> dict[str, float]:
         """Density by species [g cm-3]."""
         return dict(zip(names(SPECIES), self.density, strict=True))
+
+    @property
+    def dry_volumes(self) -> dict[str, float]:
+        """Volume of a molecule of sulfate, and of a ug m-3 in each cm3 of the others [cm3]."""
+        volumes = {name: MICROGRAM / density for name, density in self.densities.items()}
+        return volumes | {"so4": MOLAR_MASS_H2SO4 / self.avogadro / self.densities["so4"]}
 
     @classmethod
     def from_reference(cls, config: Any) -> Self:

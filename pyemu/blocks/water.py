@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from pyemu.blocks.network import Network
-from pyemu.blocks.settings import Settings
+from pyemu.blocks.settings import MOLAR_MASS_H2SO4, Settings
 
 FEATURES = ("ln_molecules", "temperature", "relative_humidity", "ln_pressure")
 TARGETS = ("ln_weight_percent", "solution_density")
 
-MOLAR_MASS_H2SO4 = 98.0734
-"""[g mol-1]"""
 _MOLAR_MASS_NACL, _MOLAR_MASS_NA2SO4 = 58.443, 142.0376
 _DENSITY_NA2SO4 = 2.68
 _DELIQUESCENCE = 0.45
