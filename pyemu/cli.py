@@ -352,6 +352,10 @@ def exact(
         Nucleation, typer.Option(help="Nucleation of sulfate.")
     ] = Nucleation.vehkamaki2002,
     organic: Annotated[Organic, typer.Option(help="Organic nucleation.")] = Organic.none,
+    stages: Annotated[
+        int, typer.Option(help="Stages of a step, towards the converged M7; 0: M7's single step.")
+    ] = 0,
+    strides: Annotated[int, typer.Option(help="Strides of a stage.")] = 0,
 ) -> None:
     """Write a model that learns nothing: M7's own formulas, for the native engine."""
     from pyemu import modelfile
@@ -363,7 +367,9 @@ def exact(
             profile=profile.value, nucleation=nucleation.value, organic_nucleation=organic.value
         )
         command = "pyemu " + " ".join(sys.argv[1:])
-        modelfile.write(exact_model(config, title=output.stem, command=command), output)
+        integration = stages, strides
+        made = exact_model(config, title=output.stem, command=command, integration=integration)
+        modelfile.write(made, output)
         Console().print(f"wrote {output}", highlight=False)
 
 

@@ -144,8 +144,7 @@ M7EMU_FUNCTION void nucleate(const Switches &switches, double timestep, const Ai
   taken = formed = zero;
   const R clear = switches.older ? one : one - air.cloud_fraction;
   const R within = select(clear > zero, gas / select(clear > zero, clear, one), zero);
-  const bool binary =
-      switches.vehkamaki && any(ln_gas(to<float>(within)) > nucleation_bound(air));
+  const bool binary = switches.vehkamaki && any(ln_gas(to<float>(within)) > nucleation_bound(air));
   if (!binary && switches.organic == Settings::no_organic)
     return;
   R rate = zero, molecules = zero;

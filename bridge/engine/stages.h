@@ -26,19 +26,19 @@ constexpr double least_sink = 1.0e-10; // below which nothing condenses [s-1]
 
 // What does not change within a stage.
 template <class T> struct Rates {
-  pack<T> sink[n_mode];                                      // per particle [cm3 s-1]
-  pack<T> kernel[n_pair];                                    // as if there were NS [cm3 s-1]
-  pack<T> coat[n_insoluble], per_coat[n_insoluble];          // molecules that coat a particle [1]
-  pack<T> ns_molecules, per_ns_molecules;                    // of the NS particle they hold for [1]
-  pack<T> sulfate_min[as + 1];                               // that a mode must gain to have a size
-                                                             // and to merge; below 0 where it has
-                                                             // one [molecules cm-3]
-  pack<T> settled[as + 1], excess[as + 1];                   // mean volume after merging [um3], and
-                                                             // 1/(1 - that over the edge's) [1]
-  pack<T> so4_ns, so4_ks;                                    // at the start [molecules cm-3]
-  pack<T> insoluble_volume[n_insoluble];                     // at the start [um3 cm-3]
-  pack<T> production, cloud_rate;                            // [cm-3 s-1], [s-1]
-  pack<T> clear, per_clear;                                  // of the sky [1]
+  pack<T> sink[n_mode];                             // per particle [cm3 s-1]
+  pack<T> kernel[n_pair];                           // as if there were NS [cm3 s-1]
+  pack<T> coat[n_insoluble], per_coat[n_insoluble]; // molecules that coat a particle [1]
+  pack<T> ns_molecules, per_ns_molecules;           // of the NS particle they hold for [1]
+  pack<T> sulfate_min[as + 1];                      // that a mode must gain to have a size
+                                                    // and to merge; below 0 where it has
+                                                    // one [molecules cm-3]
+  pack<T> settled[as + 1], excess[as + 1];          // mean volume after merging [um3], and
+                                                    // 1/(1 - that over the edge's) [1]
+  pack<T> so4_ns, so4_ks;                           // at the start [molecules cm-3]
+  pack<T> insoluble_volume[n_insoluble];            // at the start [um3 cm-3]
+  pack<T> production, cloud_rate;                   // [cm-3 s-1], [s-1]
+  pack<T> clear, per_clear;                         // of the sky [1]
   bool any_cloud;
 
   template <int j, int k> M7EMU_INLINE pack<T> between() const {
@@ -89,9 +89,8 @@ M7EMU_FUNCTION void collect(const double (&term)[n_term][5], pack<double> t, pac
   for (int power = 0; power < 4; ++power) {
     c[power] = d[power] = R(0.0);
     for (int j = 0; j < count[power]; ++j) {
-      const double(&k)[5] = term[first[power] + j];
-      c[power] =
-          c[power] + factor[j] * (R(k[0]) + t * (R(k[1]) + t * (R(k[2]) + t * R(k[3]))));
+      const double (&k)[5] = term[first[power] + j];
+      c[power] = c[power] + factor[j] * (R(k[0]) + t * (R(k[1]) + t * (R(k[2]) + t * R(k[3]))));
       d[power] = d[power] + factor[j] * R(k[4]);
     }
   }
@@ -186,8 +185,8 @@ template <class T> struct Merges {
 // The end of merging is a slide: as soon as the mean particle of a mode outgrows that of its middle
 // radius, particles of the upper edge's volume leave, until the mean is `settled`.
 template <class T>
-M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches,
-                           const Sizes<T> &sizes, const Course<T> &course, Rates<T> &rates) {
+M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches, const Sizes<T> &sizes,
+                           const Course<T> &course, Rates<T> &rates) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   for (int k = ns; k <= as; ++k) {
@@ -202,7 +201,8 @@ M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches,
       continue;
     // The dry radius when the mean is at the middle; the part of the mode above the upper edge.
     const R grown = cube_root(middle * select(sized, number / select(sized, volume, one), zero));
-    const R radius = select(sized, sizes.dry_radius[k] * grown, R(p.radius_factor[k]) * cube_root(middle));
+    const R radius =
+        select(sized, sizes.dry_radius[k] * grown, R(p.radius_factor[k]) * cube_root(middle));
     const R t = log_of<T>(R(p.upper_radius[k]) / max(radius, R(T(1.0e-12)))) * R(p.per_ln_sigma[k]);
     const R above = R(T(0.5)) * erfc_of<T>(max(t, zero) * R(T(0.70710678118654752)));
     rates.settled[k] = middle * (one - above) / (one - above * middle / edge);
@@ -225,12 +225,13 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   // r**-2 and with itself as r**(1/2), that of free molecules; r in the middle of the stride.
   const R ns_sulfate = course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns];
   const auto has_ns = (number[ns] > R(p.number_min)) & (ns_sulfate > zero);
-  const R molecules = select(has_ns, ns_sulfate / select(has_ns, number[ns], one), rates.ns_molecules);
+  const R molecules =
+      select(has_ns, ns_sulfate / select(has_ns, number[ns], one), rates.ns_molecules);
   const R ahead = molecules + R(T(0.5)) * (molecules - course.last_molecules);
   const R middle = min(max(ahead, R(T(0.5)) * molecules), R(T(2)) * molecules);
   course.last_molecules = molecules;
-  const R per_size = rough_inverse_cube_root(
-      min(max(middle * rates.per_ns_molecules, R(T(1.0e-3))), R(T(1.0e3))));
+  const R per_size =
+      rough_inverse_cube_root(min(max(middle * rates.per_ns_molecules, R(T(1.0e-3))), R(T(1.0e3))));
   const R per_surface = per_size * per_size;
   const R size = middle * rates.per_ns_molecules * per_surface, surface = size * size;
 
@@ -239,7 +240,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   for (int k = 0; k < n_mode; ++k)
     sink[k] = rates.sink[k] * number[k];
   sink[ns] = sink[ns] * surface;
-  const R total = (((sink[ks] + sink[as]) + (sink[cs] + sink[ki])) + (sink[ai] + sink[ci])) + sink[ns];
+  const R total =
+      (((sink[ks] + sink[as]) + (sink[cs] + sink[ki])) + (sink[ai] + sink[ci])) + sink[ns];
   const auto acts = total > R(T(least_sink));
   const R both = select(acts, total + rates.cloud_rate, zero);
   const R per_both = select(acts, one / select(acts, both, one), zero);
@@ -252,11 +254,12 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
 
   // Nucleation at the mean gas of the stride.
   R formed = zero, fresh_gas = zero;
-  R mean = select(both * dt > R(T(1.0e-3)), taken * per_both * R(T(1) / h), R(T(0.5)) * (course.gas + left));
+  R mean = select(both * dt > R(T(1.0e-3)), taken * per_both * R(T(1) / h),
+                  R(T(0.5)) * (course.gas + left));
   mean = mean * rates.per_clear;
   R rate = zero, loss = zero;
   if (switches.vehkamaki) {
-    if (any(mean > nucleation_bound)) {
+    if (any(max(mean, R(T(gas_min))) > nucleation_bound)) {
       if (!has_burst)
         burst_of(air, burst);
       has_burst = true;
@@ -268,7 +271,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
     }
   }
   if (switches.organic != Settings::no_organic) {
-    const R inside = select(to<T>(air.boundary_layer) > R(T(0.5)), to<T>(air.forest_fraction), zero);
+    const R inside =
+        select(to<T>(air.boundary_layer) > R(T(0.5)), to<T>(air.forest_fraction), zero);
     const bool kinetic = switches.organic == Settings::kinetic;
     const R more = kinetic ? R(T(3.86e-13)) * inside * mean * mean : R(T(1.0e-6)) * inside * mean;
     loss = loss + (kinetic ? R(T(2)) : one) * more;
@@ -306,32 +310,42 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   }
 
   // Number equations, by the numbers of the start: KI first, then NS, KS and AS.
-  const R ki_ks = rates.template between<ki, ks>() * number[ks], ki_as = rates.template between<ki, as>() * number[as];
-  const Slow<T> of_ki = few(p, dt, number[ki], R(T(0.5)) * rates.template between<ki, ki>(), ki_ks + ki_as);
-  const R ks_as = rates.template between<ks, as>() * number[as], ks_cs = rates.template between<ks, cs>() * number[cs];
-  const R ks_ai = rates.template between<ks, ai>() * number[ai], ks_ci = rates.template between<ks, ci>() * number[ci];
-  const Slow<T> of_ks = few(p, dt, number[ks], R(T(0.5)) * rates.template between<ks, ks>(), (ks_as + ks_cs) + (ks_ai + ks_ci));
+  const R ki_ks = rates.template between<ki, ks>() * number[ks],
+          ki_as = rates.template between<ki, as>() * number[as];
+  const Slow<T> of_ki =
+      few(p, dt, number[ki], R(T(0.5)) * rates.template between<ki, ki>(), ki_ks + ki_as);
+  const R ks_as = rates.template between<ks, as>() * number[as],
+          ks_cs = rates.template between<ks, cs>() * number[cs];
+  const R ks_ai = rates.template between<ks, ai>() * number[ai],
+          ks_ci = rates.template between<ks, ci>() * number[ci];
+  const Slow<T> of_ks = few(p, dt, number[ks], R(T(0.5)) * rates.template between<ks, ks>(),
+                            (ks_as + ks_cs) + (ks_ai + ks_ci));
   const Slow<T> of_as = few(p, dt, number[as], R(T(0.5)) * rates.template between<as, as>(), zero);
 
-  // NS, and what nucleates at a steady rate: n' = c - (a n + b) n with n in brackets held.
+  // NS, and what nucleates at a steady rate c: n' = c - a n**2 - b n, as section 12 iii solves it.
   const R all_ns = number[ns] + formed;
   const R collide = select(all_ns > R(p.kernel_number_min), one, zero);
   const R half_kernel = R(T(0.5)) * rates.template between<ns, ns>() * sqrt(size) * collide;
-  const R own = half_kernel * (number[ns] + R(T(0.5)) * formed);
-  const R ns_ks = rates.template between<ns, ks>() * number[ks], ns_as = rates.template between<ns, as>() * number[as];
-  const R ns_cs = rates.template between<ns, cs>() * number[cs], ns_ki = rates.template between<ns, ki>() * number[ki];
-  const R ns_ai = rates.template between<ns, ai>() * number[ai], ns_ci = rates.template between<ns, ci>() * number[ci];
+  const R ns_ks = rates.template between<ns, ks>() * number[ks],
+          ns_as = rates.template between<ns, as>() * number[as];
+  const R ns_cs = rates.template between<ns, cs>() * number[cs],
+          ns_ki = rates.template between<ns, ki>() * number[ki];
+  const R ns_ai = rates.template between<ns, ai>() * number[ai],
+          ns_ci = rates.template between<ns, ci>() * number[ci];
   const R others = per_surface * collide;
-  const R speed = own + others * ((ns_ks + ns_as + ns_cs) + (ns_ki + ns_ai + ns_ci));
-  R stay, gone;
-  decay<T>(speed * dt, stay, gone);
-  const auto moves = (all_ns > R(p.equation_number_min)) & (speed * dt > R(T(1.0e-12)));
-  const R per_speed = one / select(moves, speed, one);
-  const R average = select(moves, gone * per_speed * R(T(1) / h), one); // of the share of new ones left
-  gone = select(moves, gone, zero);
-  const R vanished = number[ns] * gone + formed * max(one - average, zero);
-  const R per_ns = one / select(moves, all_ns, one);
-  const R per_rate = select(moves, vanished * per_speed * per_ns, zero);
+  const R rate_b = others * ((ns_ks + ns_as + ns_cs) + (ns_ki + ns_ai + ns_ci));
+  const R steady = formed * R(T(1) / h), at_start = half_kernel * number[ns];
+  const R q = max(sqrt(rate_b * rate_b + R(T(4)) * half_kernel * steady), R(T(1.0e-6) / h));
+  R kept_q, lost_q;
+  decay<T>(q * dt, kept_q, lost_q);
+  const R t = lost_q / (one + kept_q), speed = R(T(2)) * at_start + rate_b;
+  R vanished = R(T(2)) * t * number[ns] * (at_start + rate_b) +
+               steady * (dt * speed * t + max(dt * q - R(T(2)) * t, zero));
+  vanished = min(vanished / (q + speed * t), all_ns);
+  const auto moves = (all_ns > R(p.equation_number_min)) & (vanished > zero);
+  const R gone = select(moves, vanished / select(moves, all_ns, one), zero);
+  const R own = half_kernel * R(T(0.5)) * (number[ns] + max(all_ns - vanished, zero));
+  const R per_rate = select(moves, gone / select(moves, own + rate_b, one), zero);
   const R intra = own * per_rate;
 
   // Collisions within NS that count as such with insoluble particles (hidden_collisions, for short
@@ -341,21 +355,27 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   const R per_insoluble = quotient(one, insoluble);
   const R has = course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns];
   const R mixed = select(insoluble > one, min(half_kernel * dt * (all_ns + number[ks]), one), one);
-  const R needed = mixed * (rates.coat[0] * ki_number + rates.coat[1] * number[ai] + rates.coat[2] * number[ci]);
+  const R needed =
+      mixed * (rates.coat[0] * ki_number + rates.coat[1] * number[ai] + rates.coat[2] * number[ci]);
   const R most = R(T(0.95)) * intra;
-  const auto hidden = (most > zero) & (all_ns + number[ks] > insoluble) & (insoluble > R(p.few_insoluble));
-  const R extra = select(hidden & (has > zero), select(needed < most * has, needed / select(has > zero, has, one), most), zero);
+  const auto hidden =
+      (most > zero) & (all_ns + number[ks] > insoluble) & (insoluble > R(p.few_insoluble));
+  const R extra =
+      select(hidden & (has > zero),
+             select(needed < most * has, needed / select(has > zero, has, one), most), zero);
   const R hits = per_rate * others, more = extra * per_insoluble;
   const R ns_to_ki = ns_ki * hits + more * ki_number, ns_to_ai = ns_ai * hits + more * number[ai];
   const R ns_to_ci = ns_ci * hits + more * number[ci];
 
   // Sulfate that coats the insoluble modes, which then age; what condensed on them goes along.
-  const R ks_sulfate = course.of_ks.in[ks] * rates.so4_ks + course.of_ns.in[ks] * rates.so4_ns + course.sulfate.in[ks];
+  const R ks_sulfate = course.of_ks.in[ks] * rates.so4_ks + course.of_ns.in[ks] * rates.so4_ns +
+                       course.sulfate.in[ks];
   const R ks_to_ai = ks_ai * of_ks.per_rate, ks_to_ci = ks_ci * of_ks.per_rate;
-  const R on[n_insoluble] = {condensed[ki] + has * ns_to_ki, condensed[ai] + has * ns_to_ai + ks_sulfate * ks_to_ai,
+  const R on[n_insoluble] = {condensed[ki] + has * ns_to_ki,
+                             condensed[ai] + has * ns_to_ai + ks_sulfate * ks_to_ai,
                              condensed[ci] + has * ns_to_ci + ks_sulfate * ks_to_ci};
+  course.gained[ns] = course.gained[ns] + formed;
   course.lose(ns, gone);
-  course.gained[ns] = course.gained[ns] + formed * average;
   course.lose(ks, of_ks.lost);
   course.lose(as, of_as.lost);
   course.lose(ki, of_ki.lost);
@@ -392,7 +412,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   course.of_ai.in[as] = course.of_ai.in[as] + ai_to_as;
   course.of_ci.in[cs] = course.of_ci.in[cs] + ci_to_cs;
   course.volume.in[ks] = course.volume.in[ks] + rates.insoluble_volume[0] * to_ks;
-  course.volume.in[as] = course.volume.in[as] + rates.insoluble_volume[0] * to_as + rates.insoluble_volume[1] * ai_to_as;
+  course.volume.in[as] = course.volume.in[as] + rates.insoluble_volume[0] * to_as +
+                         rates.insoluble_volume[1] * ai_to_as;
   course.stays[0] = course.stays[0] * ki_stays * (one - aged[0]);
   course.stays[1] = course.stays[1] * (one - aged[1]);
   course.stays[2] = course.stays[2] * (one - aged[2]);
@@ -480,10 +501,12 @@ M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, 
   const H old_ns = mass[so4_ns], old_ks = mass[so4_ks], old_as = mass[so4_as];
   mass[so4_ns] = old_ns * ns_of[ns] + to<S>(supply * of_gas[1]);
   mass[so4_ks] = old_ks * ks_of[0] + old_ns * ns_of[ks] + to<S>(supply * of_gas[2]);
-  mass[so4_as] = old_as * as_of[0] + old_ks * ks_of[1] + old_ns * ns_of[as] + to<S>(supply * of_gas[3]);
+  mass[so4_as] =
+      old_as * as_of[0] + old_ks * ks_of[1] + old_ns * ns_of[as] + to<S>(supply * of_gas[3]);
   mass[so4_cs] = mass[so4_cs] + old_as * as_of[1] + old_ks * ks_of[2] + old_ns * ns_of[cs] +
                  to<S>(supply * of_gas[4]);
-  constexpr int in_ks[] = {bc_ks, oc_ks}, in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs}, in_ki[] = {bc_ki, oc_ki};
+  constexpr int in_ks[] = {bc_ks, oc_ks}, in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs},
+                in_ki[] = {bc_ki, oc_ki};
   for (int j = 0; j < 2; ++j) {
     const H of_ks = mass[in_ks[j]], of_as = mass[in_as[j]], of_ki = mass[in_ki[j]];
     mass[in_ki[j]] = of_ki * ki_of[0];
@@ -502,13 +525,14 @@ M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, 
     cells.number[k] = cells.number[k] * (H(S(1)) - to<S>(course.lost[k])) + to<S>(course.gained[k]);
 }
 
-// A stage of `span` seconds in strides, from the particles' `sizes`, kernels and sinks at its start.
+// A stage of `span` seconds in strides, from the particles' `sizes`, kernels and sinks at its
+// start.
 template <class S, class T>
-M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, double timestep,
-                          double span, int strides, const Air &air, const Amounts<T> &x,
-                          const Sizes<T> &sizes, pack<T> ns_molecules, const pack<T> (&sink)[n_mode],
-                          const pack<T> (&kernel)[n_pair], pack<T> nucleation_bound,
-                          bool &has_burst, Burst &burst, State<S> &cells) {
+M7EMU_FUNCTION void
+stage(const Parameters<T> &p, const Switches &switches, double timestep, double span, int strides,
+      const Air &air, const Amounts<T> &x, const Sizes<T> &sizes, pack<T> ns_molecules,
+      const pack<T> (&sink)[n_mode], const pack<T> (&kernel)[n_pair], pack<T> nucleation_bound,
+      bool &has_burst, Burst &burst, State<S> &cells) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   Rates<T> rates;
@@ -529,14 +553,16 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
     course.stays[k] = one;
     for (int species = bc; species < n_species; ++species)
       if (mass_index[ki + k][species] >= 0)
-        rates.insoluble_volume[k] = rates.insoluble_volume[k] + x.mass[mass_index[ki + k][species]] * R(p.per_density[species]);
+        rates.insoluble_volume[k] = rates.insoluble_volume[k] +
+                                    x.mass[mass_index[ki + k][species]] * R(p.per_density[species]);
   }
   for (int k = 0; k < n_soluble; ++k) {
     course.sulfate.in[k] = zero;
     course.volume.in[k] = x.mass[mass_index[k][so4]] * R(p.molecule_volume);
     for (int species = bc; species < n_species; ++species)
       if (mass_index[k][species] >= 0)
-        course.volume.in[k] = course.volume.in[k] + x.mass[mass_index[k][species]] * R(p.per_density[species]);
+        course.volume.in[k] =
+            course.volume.in[k] + x.mass[mass_index[k][species]] * R(p.per_density[species]);
     course.of_ns.in[k] = k == ns ? one : zero;
     course.of_ks.in[k] = k == ks ? one : zero;
     course.of_as.in[k] = k == as ? one : zero;
@@ -560,7 +586,8 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
   settle(p, switches, sizes, course, rates);
   const T h = T(span / strides);
   for (int i = 0; i < strides; ++i)
-    stride(p, switches, h, T(short_steps * h / timestep), rates, air, nucleation_bound, has_burst, burst, course);
+    stride(p, switches, h, T(short_steps * h / timestep), rates, air, nucleation_bound, has_burst,
+           burst, course);
   apply<S>(course, air, span, cells);
 }
 

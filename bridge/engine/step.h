@@ -32,7 +32,6 @@ template <class T> M7EMU_INLINE const Parameters<T> &parameters(const Program &p
     return program.double_precision;
 }
 
-
 // What solution a particle of H2SO4 becomes: section 8.1, or a network.
 template <class T> struct Dissolve {
   const Parameters<T> &p;

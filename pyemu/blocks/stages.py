@@ -293,21 +293,24 @@ def _collide_and_age(
     own: Columns = {m: 0.5 * kernel(m, m) * number[m] for m in ("ki", "ks", "as")}
     shares = {mode: _slow(settings, h, number[mode], own[mode], _of(loss, mode)) for mode in own}
 
-    # NS, and what nucleates at a steady rate: n' = c - (a n + b) n with n in brackets held. Its
-    # kernels with others go as r**-2, with itself as r**(1/2): those of free molecules.
+    # NS, and what nucleates at a steady rate c: n' = c - a n**2 - b n, as section 12 iii solves it.
+    # Its kernels with others go as r**-2, with itself as r**(1/2): those of free molecules.
     start = number["ns"]
     everyone = start + new
     collides = (everyone > settings.kernel_number_min).to(start.dtype)
     half_kernel = 0.5 * kernel("ns", "ns") * size.sqrt() * collides
-    own_ns = half_kernel * (start + 0.5 * new)
     thinner = collides / size**2
-    speed = own_ns + thinner * _of(loss, "ns")
-    moves = (everyone > settings.equation_number_min) & (speed * h > 1e-12)
-    stay, gone = decay(speed * h)
-    average = torch.where(moves, ratio(gone, speed * h, moves), 1.0)
-    stay = torch.where(moves, stay, 1.0)
-    vanished = start * gone + new * (1.0 - average).clamp(min=0.0)
-    per_rate = ratio(vanished, speed * torch.where(moves, everyone, 1.0), moves)
+    b, c = thinner * _of(loss, "ns"), new / h
+    q = torch.maximum((b * b + 4.0 * half_kernel * c).sqrt(), 1e-6 / h)
+    left, lost = decay(q * h)
+    t, speed = lost / (1.0 + left), 2.0 * half_kernel * start + b
+    vanished = 2.0 * t * start * (half_kernel * start + b)
+    vanished = vanished + c * (h * speed * t + (h * q - 2.0 * t).clamp(min=0.0))
+    vanished = torch.minimum(vanished / (q + speed * t), everyone)
+    moves = (everyone > settings.equation_number_min) & (vanished > 0.0)
+    gone = ratio(vanished, everyone, moves)
+    own_ns = 0.5 * half_kernel * (start + everyone - vanished)
+    per_rate = ratio(gone, own_ns + b, moves)
     extra = _hidden(settings, h, rates, half_kernel, own_ns * per_rate, everyone, shares, course)
 
     insoluble_now = {k: number[k] for k in INSOLUBLE_NAMES}
@@ -326,7 +329,7 @@ def _collide_and_age(
     for (donor, to), share in hit.items():
         if to in COATED and donor in sulfate:
             on[to] = on[to] + sulfate[donor] * share
-    number["ns"] = start * stay + new * average
+    number["ns"] = everyone * (1.0 - gone)
     for mode, fate in shares.items():
         number[mode] = number[mode] * fate.left
     _move_soluble(course, hit)

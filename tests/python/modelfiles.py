@@ -64,10 +64,11 @@ def settings(config: Config) -> dict[str, Any]:
 def metadata(config: Config | None = None) -> dict[str, Any]:
     """Describe a model of exact blocks alone."""
     return {
-        "format_version": 1,
+        "format_version": 2,
         "title": "a test",
         "created": "2026-11-21T10:00:00Z",
         "teacher": "m7",
+        "integration": {"form": "single"},
         "variables": [
             {"name": v.name, "unit": v.unit, "role": v.role} for v in ENVIRONMENT + PROGNOSTICS
         ],
@@ -165,5 +166,9 @@ def shared() -> dict[str, bytes]:
     exact = {profile: metadata(Config(profile=profile)) for profile in ("ham2", "m7_2004")}
     meta, kernels = with_network(exact["ham2"], "coagulation", widths=(12, 8))
     meta, droplets = with_network(meta, "water", widths=(8,), activation="tanh")
+    exact["stages"] = exact["ham2"] | {
+        "teacher": "converged",
+        "integration": {"form": "stages", "stages": 2, "strides": 8},
+    }
     files = {f"{name}.safetensors": content(told) for name, told in exact.items()}
     return files | {"learned.safetensors": content(meta, kernels | droplets)}

@@ -129,7 +129,7 @@ def cells() -> dict[str, Array]:
     return states.sample(1000, 13)
 
 
-@pytest.fixture(scope="module", params=["ham2", "m7_2004", "learned"])
+@pytest.fixture(scope="module", params=["ham2", "m7_2004", "learned", "stages"])
 def model(request: pytest.FixtureRequest) -> Emulator:
     return emulator.load(ABI / f"{request.param}.safetensors")
 
@@ -362,9 +362,22 @@ def tensor(name: str, place: Any, value: float) -> Edit:
 
 
 REFUSALS: dict[str, tuple[Edit, str]] = {
-    "version": (lambda m, _: m.update(format_version=2), "format_version 2, this library reads 1"),
+    "version": (lambda m, _: m.update(format_version=1), "format_version 1, this library reads 2"),
     "no version": (lambda m, _: m.pop("format_version"), "'format_version' is missing"),
     "version as text": (lambda m, _: m.update(format_version="1"), "expected a number"),
+    "no integration": (lambda m, _: m.pop("integration"), "'integration' is missing"),
+    "unknown integration": (
+        lambda m, _: m.update(integration={"form": "leapfrog"}),
+        'integration.form = "leapfrog"',
+    ),
+    "no stages": (
+        lambda m, _: m.update(integration={"form": "stages", "stages": 0, "strides": 8}),
+        "integration.stages = 0, expected 1 to 1000",
+    ),
+    "half strides": (
+        lambda m, _: m.update(integration={"form": "stages", "stages": 2, "strides": 1.5}),
+        "integration.strides = 1.5; a whole number expected",
+    ),
     "no settings": (lambda m, _: m.pop("settings"), "'settings' is missing"),
     "no chain": (lambda m, _: m.pop("chain"), "'chain' is missing"),
     "unknown profile": (setting("profile", "ham3"), 'settings.profile = "ham3"; .*"ham2"'),

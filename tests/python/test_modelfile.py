@@ -158,7 +158,13 @@ LAYERS = ("networks", "coagulation", "layers")
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (told("format_version", value=2), "format version 2; this reads 1"),
+        (told("format_version", value=1), "format version 1; this reads 2"),
+        (told("integration", "form", value="magic"), "integration 'magic' is not known"),
+        (
+            told("integration", value={"form": "stages", "stages": 0, "strides": 0}),
+            "stages = 0; allowed is 1 to 1000",
+        ),
+        (told("integration", value={"form": "stages", "stages": 2}), "too few or too many"),
         (told("teacher", value="harder"), "teacher 'harder' is not known"),
         (told("variables", 0, "unit", value="hPa"), "its variables or units are not those"),
         (told("chain", value=[]), "the chain is not properties, water"),
