@@ -4,9 +4,10 @@ The measures follow their published code (github.com/paulaharder/aerosol-microph
 utils.py, get_scores), on our variables: sea salt counts as a fifth species.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +41,11 @@ TIMESTEP = 450.0
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Their seven: `r2` and `log_r2` (of ln(|x| + 1e-8)) averaged over variables, `rmse` of
-    standardised tendencies, `mass_bias` and `mass_rmse` of the change of species' totals over their
-    mean amounts, `negative_fraction` of prognostics, and `negative_mean` over the true means.
+    """Their seven.
+
+    `r2` and `log_r2` (of ln(|x| + 1e-8)) are averaged over variables, `rmse` is of standardised
+    tendencies, `mass_bias` and `mass_rmse` of the change of species' totals over their mean
+    amounts, `negative_fraction` of prognostics, `negative_mean` over the true means.
     """
 
     r2: float
@@ -66,7 +69,8 @@ def measures(before: State, truth: State, after: State) -> Measures:
     scale = {name: float(values.std()) for name, values in true.items()}
     varying = [name for name in true if scale[name] > 0.0]
     wrong = [np.mean(((given[n] - true[n]) / scale[n]) ** 2) for n in varying]
-    bias, square = {}, []
+    bias: dict[str, float] = {}
+    square: list[float] = []
     for species in names(SPECIES):
         mean = _mean_mass(before, species)
         if mean > 0.0:
@@ -105,6 +109,8 @@ def read(inputs: Path, outputs: Path) -> tuple[dict[str, Array], dict[str, Array
         raise ValueError(f"{inputs} has {len(x)} cells and {outputs} {len(y)}")
     given = dict(zip(INPUTS, x.T, strict=True))
     before = {n: given.get(n, np.zeros(len(x))) for n in names(ENVIRONMENT + PROGNOSTICS)}
+    shares = [variable.name for variable in ENVIRONMENT if variable.maximum == 1.0]
+    before |= {n: np.clip(before[n], 0.0, 1.0) for n in shares}  # their air is supersaturated
     change = dict(zip((*_MOVED, *WATERS), y.T, strict=True))
     after = {n: before[n] + change.get(n, 0.0) for n in names(PROGNOSTICS)}
     return before, after | {n: change[n] for n in WATERS}
@@ -118,7 +124,7 @@ def to_records(inputs: Path, outputs: Path, path: Path, timestep: float = TIMEST
     before, after = read(inputs, outputs)
     values = before | {f"{name}_after": column for name, column in after.items()}
     count = len(before["pressure"])
-    attributes = {
+    attributes: dict[str, str | float] = {
         "title": "M7 of ECHAM-HAM before and after a step, Harder et al. (2022)",
         "source": "Zenodo 6583397",
         "history": f"{inputs.name}, {outputs.name}",
@@ -154,5 +160,5 @@ def _log_r2(truth: Array, given: Array) -> float:
     return float(1.0 - np.mean((x - y) ** 2) / spread) if spread > 0.0 else 1.0
 
 
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+def _mean(values: Sequence[Any]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0

@@ -294,7 +294,7 @@ def _of_host(
 
 
 def _drive(plan: Sample, threads: int) -> Step:
-    """What moves boxes along."""
+    """Choose what moves boxes along."""
     if plan.emulator:
         emulator = load(plan.emulator)
         return lambda state, timestep: emulator.step(state, timestep, threads=threads)

@@ -69,9 +69,7 @@ def in_torch(model: modelfile.Model) -> Step:
         environment, prognostic = (torch.from_numpy(matrix) for matrix in pack(state))
         pieces = [
             chain(air, before, torch.full(before.shape[:1], timestep, dtype=torch.float64))
-            for air, before in zip(
-                environment.split(_CHUNK), prognostic.split(_CHUNK), strict=True
-            )
+            for air, before in zip(environment.split(_CHUNK), prognostic.split(_CHUNK), strict=True)
         ]
         after, diagnostic, flag = (
             torch.cat([getattr(piece, name) for piece in pieces]).numpy()

@@ -23,7 +23,7 @@ def test_cost_has_a_row_for_each_profile_and_block() -> None:
 
 
 def test_spun_up_states_are_as_stated() -> None:
-    state = bench.spun_up(120)
+    state = states.spun_up(120)
     assert not state["cloud_fraction"].any()
     assert (state["h2so4_production"] > 0.0).all()
 
