@@ -197,8 +197,8 @@ def _loss(model: Baseline, z: Tensor, wanted: Tensor, y: Tensor) -> Tensor:
         up = (y > 0.0).float()
         return loss + torch.nn.functional.binary_cross_entropy_with_logits(model.sign(z), up)
     if model.kind == "mlp":
-        small = [torch.asinh(part / _BEND) for part in (given, wanted)]
-        return loss + _SMALL * torch.nn.functional.mse_loss(*small)
+        gap = torch.asinh(given / _BEND) - torch.asinh(wanted / _BEND)
+        return loss + _SMALL * gap.square().mean()
     return loss
 
 

@@ -334,8 +334,10 @@ def named(matrix: Array) -> dict[str, Array]:
 def thinned(cells: Cells, count: int) -> Cells:
     """At most `count` cells, evenly spread."""
     some = slice(None, None, max(1, -(-len(cells) // count)))
-    parts: dict[str, Any] = {f.name: getattr(cells, f.name) for f in fields(cells)}
-    return Cells(**{name: None if v is None else v[some] for name, v in parts.items()})
+    kept: dict[str, Any] = {
+        name: None if values is None else values[some] for name, values in vars(cells).items()
+    }
+    return Cells(**kept)
 
 
 def _group(before: Array, truth: Array, after: Array, some: NDArray[np.bool_]) -> Group:

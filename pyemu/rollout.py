@@ -27,7 +27,9 @@ QUANTITIES = (*INTEGRALS, *BURDENS, *names(MASSES), *names(NUMBERS))
 _OF_MASS = (*names(MASSES),)
 _NOTABLE = 0.01
 """Share of a box's mean below which an amount is compared with that share instead [1]."""
-_FACTOR = 2.0
+_FACTOR, _LAST = 2.0, 7.0
+_BEYOND = 1e25
+"""No amount is so large; steps refuse 1e30."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,9 @@ class Rollout:
 
     `error` maps quantities to (times, boxes): |run - teacher| over the teacher's, or over 1 % of
     the box's mean where that is more; NaN in boxes that never have it. `diverged` (boxes,) tells
-    which left the teacher: not finite or negative at any time, or on the last day out by more than
-    a factor of two in an integral or in a species' total, in the median over the day. `flags`
-    counts steps by flag, 0 to 3.
+    which left the teacher: not finite, absurd or negative at any time, or in the last week out by
+    more than a factor of two in an integral or in a species' total, in the median over the week:
+    a burst of nucleation that comes a day late is none. `flags` counts steps by flag, 0 to 3.
     """
 
     days: Array
@@ -129,7 +131,7 @@ def rollout(
             before = boxes.before(state[name], moment)
             after = rider(before, config.timestep)
             matrix = np.stack([after[n] for n in names(PROGNOSTICS)])
-            wrong = ~np.isfinite(matrix).all(axis=0)
+            wrong = ~(np.abs(matrix) < _BEYOND).all(axis=0)
             bad[name] |= wrong | (matrix < 0.0).any(axis=0)
             if wrong.any():  # the run goes on with what there was, so that others can be judged
                 after = {n: np.where(wrong, before[n], after[n]) for n in names(PROGNOSTICS)} | {
@@ -187,8 +189,8 @@ def _error(truth: Array, run: Array) -> Array:
 def _diverged(
     days: Array, truth: Mapping[str, Array], run: Mapping[str, Array]
 ) -> NDArray[np.bool_]:
-    """Which boxes are out by a factor on the last day (boxes,)."""
-    last = days > days[-1] - 1.0
+    """Which boxes are out by a factor in the last week (boxes,)."""
+    last = days > days[-1] - _LAST
     out = np.zeros(truth["total number"].shape[1], dtype=bool)
     for quantity in (*INTEGRALS, *BURDENS):
         true, given = truth[quantity][last], run[quantity][last]

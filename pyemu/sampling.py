@@ -137,8 +137,9 @@ class Sample:
 
     @property
     def boxes(self) -> int:
-        """Boxes of a kind in a part of the file."""
-        return min(_BOXES_MAX, math.ceil(self.count / (len(self.shares) * MOMENTS)))
+        """Boxes of a kind in a part of the file; few enough that each timestep has a part."""
+        turns = 1 if self.between else len(self.timesteps)
+        return min(_BOXES_MAX, math.ceil(self.count / (len(self.shares) * MOMENTS * turns)))
 
     @property
     def shares(self) -> tuple[str, ...]:

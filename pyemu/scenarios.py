@@ -130,7 +130,7 @@ class Forcing:
 
     def factor(self, mode: str | None, species: str | None = None) -> float:
         """Of the number of a mode, or of a species in it [1]."""
-        if mode in self.modes:
+        if mode is not None and mode in self.modes:
             return self.modes[mode]
         return self.species.get(species, 1.0) if species else 1.0
 

@@ -57,6 +57,8 @@ _CAPTION = (
     "R2 of tendencies in physical units, in brackets of their asinh; of groups of cells the mean "
     "R2, in brackets the worst variable's; * Harder et al.'s measures, water itself for its change"
 )
+_FINE = 0.99
+_LACKS = (1e-7, 1e2)
 _REACH = 30.0
 _TICKS = (-10.0, -0.1, 0.0, 0.1, 10.0)
 assert {v for panel in PANELS.values() for v in panel} == {*SCORED}
@@ -111,13 +113,14 @@ def table(scores: Mapping[str, Scores], title: str, teacher: str = "m7") -> Tabl
         add(f"* mass bias {species.upper()} / mean", biases)
     for kind, some in first.groups.items():
         shown.add_section()
-        unit = " s" if kind == "timesteps" else ""
         for name, group in some.items():
-            label = f"{name.replace('_', ' ')}{unit} ({group.cells})"
-            add(label, (_group(s.groups[kind][name]) for s in each))
+            add(
+                f"{_label(kind, name)} ({group.cells})",
+                (_group(s.groups[kind][name]) for s in each),
+            )
     shown.add_section()
     for name in SCORED:
-        add(name, (f"{_number(s.r2[name])} ({_number(s.asinh_r2[name])})" for s in each))
+        add(name, (f"{_number(s.r2[name])} ({_short(s.asinh_r2[name])})" for s in each))
     return shown
 
 
@@ -132,7 +135,7 @@ def sets_table(sets: Mapping[str, Mapping[str, Scores]]) -> Table:
     for name, scores in sets.items():
         shown.add_row(
             name.replace("_", " "),
-            *(f"{_number(s.mean)} ({_number(s.worst[1])} {s.worst[0]})" for s in scores.values()),
+            *(f"{_number(s.mean)} ({_short(s.worst[1])} {s.worst[0]})" for s in scores.values()),
         )
     return shown
 
@@ -183,15 +186,17 @@ def groups_figure(scores: Mapping[str, Scores], path: Path, title: str) -> None:
         for place, (name, one) in enumerate(scores.items()):
             told = [one.groups[kind][group] for kind, group in rows]
             colour = f"C{place}"
-            lacks = [[max(1.0 - x, 1e-7) for x in (g.mean_r2, g.worst_r2)] for g in told]
-            axes.plot([x[0] for x in lacks], range(len(rows)), "o", color=colour, label=name)
-            axes.plot([x[1] for x in lacks], range(len(rows)), "x", color=colour, alpha=0.6)
+            lacks = np.clip([[1.0 - g.mean_r2, 1.0 - g.worst_r2] for g in told], *_LACKS)
+            axes.plot(lacks[:, 0], range(len(rows)), "o", color=colour, label=name)
+            axes.plot(lacks[:, 1], range(len(rows)), "x", color=colour, alpha=0.6)
         axes.set_xscale("log")
-        axes.set_yticks(range(len(rows)), [name.replace("_", " ") for _, name in rows])
+        axes.set_yticks(range(len(rows)), [_label(*row) for row in rows])
         axes.invert_yaxis()
         axes.axvline(1.0, color="0.6", lw=0.8)
         axes.grid(axis="both", lw=0.3)
-        axes.set_xlabel("1 - R2 of tendencies: mean (dots), worst variable (crosses)")
+        axes.set_xlabel(
+            "1 - R2 of tendencies: mean (dots), worst variable (crosses); at the edge: beyond"
+        )
         axes.legend(loc="best", ncols=2)
         with replaced(path) as temporary:
             drawn.savefig(temporary, dpi=130)
@@ -215,10 +220,14 @@ def _density(axes: "Axes", truth: Array, change: Array) -> "QuadMesh":
     return image
 
 
+def _label(kind: str, name: str) -> str:
+    return name.replace("_", " ") + (" s" if kind == "timesteps" else "")
+
+
 def _number(score: float) -> str:
     if math.isnan(score):
         return "-"
-    return f"{score:.6f}" if score > -10.0 else f"{score:.1e}"
+    return f"{score:.6f}" if score > _FINE else f"{score:.3f}" if score > -10.0 else f"{score:.0e}"
 
 
 def _short(value: float) -> str:
