@@ -59,6 +59,7 @@ def cost(
     seed: int = 1,
     blocks: Sequence[int] = BLOCKS,
     models: Sequence[str] = (),
+    substeps: Sequence[int] = (),
     watch: Watch = iter,
 ) -> list[Cost]:
     """Time M7, inside Fortran, and emulators on one core; all of them and block sizes take turns.
@@ -73,6 +74,8 @@ def cost(
         Columns that a host passes at a time.
     models
         Emulators, names or files; calling one from Python costs some 0.3 us a block.
+    substeps
+        M7 of HAM2 in so many parts each, too, called `ham2 x <parts>`.
     watch
         Wraps the rounds, to show progress.
     """
@@ -80,6 +83,7 @@ def cost(
     count = -(-count // whole) * whole
     environment, prognostic = pack(states.sample(count, seed, "all_modes"))
     natives: dict[str, Any] = {p: Config(profile=p).build() for p in PROFILES}
+    natives |= {f"ham2 x {n}": Config().build(substeps=n) for n in substeps}
     emulators = {name: load(name) for name in models}
     times: dict[tuple[str, int], list[float]] = {
         (name, block): [] for name in (*natives, *emulators) for block in blocks
@@ -103,14 +107,6 @@ def _cost(name: str, block: int, taken: list[float]) -> Cost:
     return Cost(name=name, block=block, median=median, lower=lower, upper=upper, best=min(taken))
 
 
-def spun_up(count: int, seed: int = 1) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """Cloud-free states with production, of all regimes, after three hours of M7."""
-    state = states.sample(count, seed)
-    state["cloud_fraction"][:] = 0.0
-    state["h2so4_production"][:] = np.maximum(state["h2so4_production"], 1.0)
-    return states.spin_up(state, 3.0 * 3600.0, 900.0, threads=0)
-
-
 def convergence(
     count: int = 8000,
     seed: int = 1,
@@ -119,11 +115,11 @@ def convergence(
     threads: int = 0,
     watch: Watch = iter,
 ) -> list[Distance]:
-    """Score few sub-steps against `many` and against "converged", on `spun_up` states.
+    """Score few sub-steps against `many` and against "converged", on `states.spun_up`.
 
     Scores are over the 26 prognostics and the water of the soluble modes; see `pyemu.metrics`.
     """
-    state = spun_up(count, seed)
+    state = states.spun_up(count, seed)
     before = {name: state[name] for name in names(ENVIRONMENT + PROGNOSTICS)}
     judged = (*names(PROGNOSTICS), *(f"water_{mode.name}" for mode in SOLUBLE))
     rows = []
@@ -195,8 +191,8 @@ def convergence_markdown(rows: Iterable[Distance], count: int, seed: int) -> str
         "# How far M7's single step is from the converged M7",
         "",
         f"Written by `pyemu bench --convergence --cells {count} --seed {seed}`: profile `ham2`,",
-        f"{count} spun-up cloud-free states with production (`pyemu.bench.spun_up`), tendencies of",
-        "the 26 prognostics and 4 waters over one step, R2 in physical units (mean and worst",
+        f"{count} spun-up cloud-free states with production (`pyemu.states.spun_up`), tendencies",
+        "of the 26 prognostics and 4 waters over one step, R2 in physical units (mean and worst",
         f"variable) and sign-aware asinh R2 (mean), against {MANY} sub-steps and against",
         '`substeps="converged"`.',
         "",

@@ -137,35 +137,48 @@ def bench(
     convergence: Annotated[
         bool, typer.Option("--convergence", help="Compare few sub-steps with many.")
     ] = False,
+    frontier: Annotated[
+        bool, typer.Option("--frontier", help="Error against the converged M7 over cost.")
+    ] = False,
     model: Annotated[
-        list[str] | None, typer.Option(help="Emulators to time beside it [default: first, exact].")
+        list[str] | None,
+        typer.Option(help="Emulators beside it, names or files [default: shipped]."),
     ] = None,
     cells: Annotated[
-        int | None, typer.Option(min=16, help="Cells [default: 8192, or 8000 for --convergence].")
+        int | None, typer.Option(min=16, help="Cells [default: 8192 timed, 8000 judged].")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of timing.")] = 15,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the states.")] = 1,
+    days: Annotated[float, typer.Option(min=0, help="Days of --frontier's rollouts.")] = 30.0,
+    threads: Annotated[int, typer.Option(min=0, help="For what is not timed, 0: all cores.")] = 1,
     markdown: Annotated[Path, typer.Option(help="Page that --convergence writes.")] = Path(
         "benchmarks/convergence.md"
     ),
+    figure: Annotated[
+        Path, typer.Option(help="Figure of --frontier; its table goes beside it as .md and .json.")
+    ] = Path("benchmarks/frontier.png"),
     json: Json = None,
 ) -> None:
-    """Measure the reference: its cost, or how far one step is from the converged one."""
+    """Measure M7 and emulators: their cost, and how far their step is from the converged one."""
     from pyemu import bench as harness
+    from pyemu import frontier as front
+    from pyemu.emulator import shipped
     from pyemu.files import check_target, replaced, write_json
 
-    if not (reference or convergence):
-        raise typer.BadParameter("choose --reference, --convergence or both")
+    if not (reference or convergence or frontier):
+        raise typer.BadParameter("choose --reference, --convergence or --frontier")
     console = Console()
     with plain_errors():
         facts: dict[str, Any] = {}
+        models = list(shipped()) if model is None else model
         if json is not None:
             check_target(json)
         if convergence:
             check_target(_in_new_folder(markdown))
+        if frontier:
+            check_target(_in_new_folder(figure))
         facts |= harness.provenance()
         if reference:
-            models = model if model is not None else ["first", "exact"]
             watch = progress("rounds")
             costs = harness.cost(cells or 8192, rounds, seed=seed, models=models, watch=watch)
             facts["reference"] = [asdict(row) for row in costs]
@@ -178,6 +191,25 @@ def bench(
             with replaced(markdown) as temporary:
                 temporary.write_text(harness.convergence_markdown(rows, count, seed))
             console.print(f"wrote {markdown}", highlight=False)
+        if frontier:
+            points = front.frontier(
+                models,
+                cells or 8000,
+                seed=seed,
+                rounds=rounds,
+                days=days,
+                threads=threads,
+                watch=progress("frontier"),
+            )
+            facts["frontier"] = [asdict(point) for point in points]
+            front.figure(points, figure)
+            page = figure.with_suffix(".md")
+            with replaced(page) as temporary:
+                command = "pyemu " + " ".join(sys.argv[1:])
+                temporary.write_text(front.markdown(points, facts, command))
+            write_json(figure.with_suffix(".json"), facts)
+            console.print(front.table(points))
+            console.print(f"wrote {figure}, {page}", highlight=False)
         console.print(f"{facts['machine']}; {harness.brief(facts['compiler'])}", highlight=False)
         if json is not None:
             write_json(json, facts)
@@ -194,7 +226,10 @@ def sample(
     part: Annotated[Part, typer.Option(help="Part: none shares a seed.")] = Part.train,
     kind: Annotated[
         list[str] | None,
-        typer.Option(help="Kinds of air, twice for double share [default: boxes, space_filling]."),
+        typer.Option(
+            help="Kinds of air, twice for double share [default: boxes, space_filling; with a "
+            "forcing or an emulator, boxes]. Also: spun_up, and alone: host."
+        ),
     ] = None,
     timestep: Annotated[
         list[float] | None, typer.Option(help="Timesteps of M7 [s], in turn [default: 900].")
@@ -203,6 +238,21 @@ def sample(
         bool, typer.Option("--between", help="Draw timesteps between the least and the largest.")
     ] = False,
     substeps: Annotated[str, typer.Option(help="Parts of the timestep, or converged.")] = "1",
+    drive: Annotated[
+        str | None,
+        typer.Option(help="Parts, or converged, that move the air along [default: substeps]."),
+    ] = None,
+    emulator: Annotated[
+        str | None,
+        typer.Option(help="Model that moves the air along instead; M7 steps where it went."),
+    ] = None,
+    days: Annotated[float, typer.Option(help="Days of a box, or of the host.")] = 1.0,
+    forcing: Annotated[
+        str,
+        typer.Option(
+            help="Of boxes: present, plus_4k, preindustrial, volcanic_plume, double_dust."
+        ),
+    ] = "present",
     profile: Annotated[Profile, typer.Option(help="Generation of M7.")] = Profile.ham2,
     water: Annotated[Water, typer.Option(help="Water uptake.")] = Water.zsr,
     nucleation: Annotated[
@@ -215,19 +265,27 @@ def sample(
     threads: Annotated[int, typer.Option(min=0, help="Threads, 0 for all cores.")] = 0,
     json: Json = None,
 ) -> None:
-    """Make records of M7 from boxes of air and space-filling states; goes on after a kill."""
+    """Make records of M7 from boxes of air, space-filling states or the host; goes on after a kill.
+
+    With --emulator, M7 steps the states that an emulator visits. --part chooses the seeds, and of
+    the host the months, so that no two parts share a trajectory.
+    """
     from pyemu import sampling
+    from pyemu.emulator import path_of
     from pyemu.files import check_target, write_json
     from pyemu.reference import Config
 
     with plain_errors():
         if json is not None:
             check_target(json)
+        given = ["boxes"]
+        if emulator is None and forcing == "present":
+            given.append("space_filling")
         plan = sampling.Sample(
             count=count,
             seed=seed,
             part=part.value,
-            kinds=tuple(kind or ("boxes", "space_filling")),
+            kinds=tuple(kind or given),
             timesteps=tuple(timestep or (900.0,)),
             between=between,
             config=Config(
@@ -237,6 +295,10 @@ def sample(
                 organic_nucleation=organic.value,
             ),
             substeps=sampling.parts_of_step(substeps),
+            drive=None if drive is None else sampling.parts_of_step(drive),
+            emulator=None if emulator is None else path_of(emulator),
+            days=days,
+            forcing=forcing,
             labels=labels,
         )
         facts = sampling.sample(plan, output, threads=threads, watch=progress("records"))
@@ -291,57 +353,87 @@ def train(
 
 
 @app.command(
-    epilog="Example: pyemu evaluate model.safetensors test.nc --baselines train.nc --json r.json"
+    epilog="Example: pyemu evaluate model.safetensors test.nc --baselines train.nc --ood all "
+    "--rollout 30 --json r.json"
 )
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model file.")],
-    records: Annotated[list[Path], typer.Argument(help="Records that training has not seen.")],
+    model: Annotated[str, typer.Argument(help="A model file, or a shipped model's name.")],
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Records that training has not seen.")
+    ] = None,
     baselines: Annotated[
         list[Path] | None,
-        typer.Option(help="Records to train Harder et al.'s networks on; kept beside the first."),
+        typer.Option(help="Records to train other networks on; they are kept beside the first."),
     ] = None,
     baseline_cells: Annotated[int, typer.Option(min=256, help="Cells of them used.")] = 50_000,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the baselines.")] = 100,
     cells: Annotated[int | None, typer.Option(min=1, help="At most so many cells.")] = None,
+    ood: Annotated[
+        list[str] | None,
+        typer.Option(help="Other climates to judge on, too: names of `sample --forcing`, or all."),
+    ] = None,
+    ood_cells: Annotated[int, typer.Option(min=1, help="Cells of each.")] = 10_240,
+    rollout: Annotated[
+        float | None, typer.Option(help="Run boxes so many days beside the model's teacher.")
+    ] = None,
+    boxes: Annotated[int, typer.Option(help="Boxes of --rollout.")] = 300,
+    timestep: Annotated[float, typer.Option(help="Timestep of --rollout [s].")] = 1800.0,
+    any_teacher: Annotated[
+        bool, typer.Option("--any-teacher", help="Take records of another M7 than the model's.")
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="What runs the model.")] = Engine.torch,
     threads: Threads = None,
-    figure: Annotated[Path, typer.Option(help="The figure, PNG.")] = Path("report/evaluate.png"),
+    figure: Annotated[Path, typer.Option(help="The figure, PNG; others go beside it.")] = Path(
+        "report/evaluate.png"
+    ),
     map: Map = None,  # noqa: A002
     json: Json = None,
 ) -> None:
-    """Score a model on records, beside persistence and Harder et al.'s networks."""
+    """Score a model on records and in long runs, beside networks without physics."""
     import torch
 
-    from pyemu import evaluate as judged
-    from pyemu import scorecard
+    from pyemu import judging
     from pyemu.files import check_target, write_json
-    from pyemu.modelfile import read
 
+    if not records and rollout is None:
+        raise typer.BadParameter("give records, --rollout or both")
     with plain_errors():
         for target in (_in_new_folder(figure), json):
             if target is not None:
                 check_target(target)
         if threads is not None:
             torch.set_num_threads(threads)
-        content = read(model)
-        run = (
-            judged.native_engine(model) if engine is Engine.native else judged.torch_engine(content)
-        )
-        test = judged.some_cells(records, map, cells)
-        after, flags = run(test)
-        scores = {"model": judged.score(test, after, flags)}
-        scores["persistence"] = judged.score(test, judged.early(test))
-        if baselines:
-            given = judged.some_cells(baselines, map, baseline_cells)
-            watch = progress("Harder et al.")
-            scores |= judged.harder_scores(baselines, given, test, epochs, watch)
-        scorecard.figure(test, after, figure, f"{content.title}: tendencies of a step")
         console = Console()
-        console.print(scorecard.table(scores, content.title))
-        facts = {name: found.facts() for name, found in scores.items()}
+        judged = judging.Judge(model, engine.value, progress, console.print)
+        facts = judged.facts
+        if records:
+            test = judged.records(records, map, cells, any_teacher=any_teacher)
+            if baselines:
+                judged.train(baselines, map, baseline_cells, epochs)
+            judged.score(test, figure)
+            if ood:
+                judged.climates(ood, test, ood_cells)
+        if rollout is not None:
+            judged.roll(rollout, boxes, timestep, figure)
         if json is not None:
-            write_json(json, {"model_file": str(model), "engine": engine.value, **facts})
-        console.print(f"wrote {figure}", highlight=False)
+            write_json(json, facts)
+        for path in judged.written:
+            console.print(f"wrote {path}", highlight=False)
+
+
+@app.command(epilog="Example: pyemu harder X_test.npy y_test.npy harder_test.nc")
+def harder(
+    inputs: Annotated[Path, typer.Argument(help="X_*.npy (n, 32) of Zenodo record 6583397.")],
+    outputs: Annotated[Path, typer.Argument(help="y_*.npy (n, 28), of the same cells.")],
+    records: Annotated[Path, typer.Argument(help="The records to write, netCDF-4.")],
+    timestep: Annotated[float, typer.Option(help="Of the model that made them [s].")] = 450.0,
+) -> None:
+    """Turn the public data of Harder et al. (2022) into records."""
+    from pyemu import harder as theirs
+
+    with plain_errors():
+        count = theirs.to_records(inputs, outputs, records, timestep)
+        Console().print(f"wrote {records}: {count} cells", highlight=False)
 
 
 @app.command(epilog="Example: pyemu exact --profile m7_2004 --output exact_2004.safetensors")
@@ -383,7 +475,7 @@ def online(
     json: Json = None,
 ) -> None:
     """Run the host with M7 and with an emulator from the same start, and compare."""
-    from pyemu import comparison, scorecard
+    from pyemu import comparison, scorecard, steps
     from pyemu import evaluate as judged
     from pyemu import online as hosted
     from pyemu.emulator import path_of
@@ -399,10 +491,10 @@ def online(
         seconds = hosted.run(config, lambda text: console.print(text, highlight=False))
         facts = hosted.facts(config, seconds)
         cells = judged.some_cells([hosted.records(config)], None, None)
-        after, flags = judged.native_engine(config.model)(cells)
-        scores = judged.score(cells, after, flags).facts()
+        stepped = steps.on_cells(steps.native(config.model))(cells)
+        scores = judged.score(cells, stepped).facts()
         title = f"{read(config.model).title}: tendencies at the states of the M7 run"
-        scorecard.figure(cells, after, output / "tendencies.png", title)
+        scorecard.figure(cells, stepped.after, output / "tendencies.png", title)
         comparison.series_figure(config, output / "series.png")
         comparison.zonal_figure(config, output / "zonal.png")
         write_json(json, {**facts, "evaluation": scores})

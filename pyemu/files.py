@@ -1,11 +1,13 @@
 """Writing files whole: to a temporary name beside the target, then renamed."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def check_target(path: Path) -> Path:
@@ -31,6 +33,15 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, whole or not at all; null for a number that is not finite."""
     with replaced(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """Put None where a number is not finite, which JSON does not know."""
+    if isinstance(content, Mapping):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

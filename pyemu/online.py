@@ -72,13 +72,18 @@ class OnlineConfig:
 
     def executable(self) -> Path:
         """Path of the host; ValueError where there is none."""
-        if self.host is not None:
-            return self.host
-        for root in (Path.cwd(), Path(__file__).parents[1]):
-            found = root / "build/release" / _EXECUTABLE
-            if found.exists():
-                return found
-        raise ValueError(f"there is no build/release/{_EXECUTABLE}; `make build` makes it")
+        return executable(self.host)
+
+
+def executable(host: Path | None = None) -> Path:
+    """Path of the host, as built where none is given; ValueError where there is none."""
+    if host is not None:
+        return host
+    for root in (Path.cwd(), Path(__file__).parents[1]):
+        found = root / "build/release" / _EXECUTABLE
+        if found.exists():
+            return found
+    raise ValueError(f"there is no build/release/{_EXECUTABLE}; `make build` makes it")
 
 
 def output(config: OnlineConfig, run: str) -> Path:

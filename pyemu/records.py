@@ -24,8 +24,9 @@ from pyemu.variables import ENVIRONMENT, PROGNOSTICS, SOLUBLE, lookup, names
 
 Array = NDArray[np.float64]
 
-KINDS = (*REGIMES, "space_filling", "mixed")
-"""What `regime` counts from 0: kinds of `pyemu.states`."""
+SPUN_UP, HOST = "spun_up", "host"
+KINDS = (*REGIMES, "space_filling", "mixed", SPUN_UP, HOST)
+"""What `regime` counts from 0: kinds of `pyemu.states`, states of `states.spun_up`, the host's."""
 WATERS = tuple(f"water_{mode.name}" for mode in SOLUBLE)
 CHUNK = 65536
 

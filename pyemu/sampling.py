@@ -8,7 +8,7 @@ is the same, bit for bit; hence no date in its history.
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,15 +17,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pyemu import reference, states
+from pyemu import hosttrajectories, reference, states
+from pyemu.emulator import load
 from pyemu.files import check_target, replaced, write_json
-from pyemu.records import KINDS, WATERS, write_records
-from pyemu.scenarios import SCENARIOS
-from pyemu.trajectories import trajectories
+from pyemu.hosttrajectories import MONTHS, HostRun
+from pyemu.modelfile import digest
+from pyemu.records import HOST, KINDS, SPUN_UP, WATERS, write_records
+from pyemu.scenarios import FORCINGS, PRESENT, SCENARIOS
+from pyemu.trajectories import Boxes, Step, trajectories
 from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS, SPLIT, names, unknown
 
 Array = NDArray[np.float64]
 Part = Literal["train", "validation", "test"]
+Parts = int | Literal["converged"]
+"""Equal parts of a timestep."""
+States = tuple[dict[str, Array], NDArray[np.int64], NDArray[np.int64]]
+"""Environment and prognostics, trajectory and regime of each cell."""
 Watch = Callable[[Sequence[Any]], Iterable[Any]]
 
 BOXES = "boxes"
@@ -33,9 +40,8 @@ MOMENTS = 32
 """States taken of each box."""
 _BOXES_MAX = 16
 """Boxes of a kind in a part of the file."""
-_DRIVE = 8
-"""Sub-steps that move boxes along where the teacher is the converged M7."""
 _TIMESTEPS = (60.0, 3600.0)
+_DAYS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +56,26 @@ class Sample:
         Seeds of the three parts, and of different numbers, have nothing in common.
     kinds
         Shares of the cells: "boxes" (all of `pyemu.scenarios`), or names of `records.KINDS`, one
-        named twice counts twice. Those with a scenario are boxes, others single states.
+        named twice counts twice. Those with a scenario are boxes, others single states; "host",
+        which stands alone, is what the host passes through in the part's months.
     timesteps
         [s], taken in turn; `between` draws from the smallest to the largest, log-uniform.
     config, substeps
         The teacher: switches, and sub-steps or "converged".
+    drive
+        Sub-steps that move boxes and the host along, or "converged"; None: as the teacher.
+    emulator
+        A model file that moves them along instead, so that the teacher is asked for the step at
+        the states that an emulator visits (DAgger, Ross et al. 2011). Boxes are then others than
+        those of the same seed without it.
+    days
+        In which the states of a box are taken after its spin-up, and length of a host's run.
+    forcing
+        Of boxes, a name of `pyemu.scenarios.FORCINGS`; the boxes are those of the same seed.
     labels
         Keep what each process moved.
+    grid
+        Of the host.
     """
 
     count: int
@@ -66,8 +85,13 @@ class Sample:
     timesteps: tuple[float, ...] = (900.0,)
     between: bool = False
     config: reference.Config = field(default_factory=reference.Config)
-    substeps: int | Literal["converged"] = 1
+    substeps: Parts = 1
+    drive: Parts | None = None
+    emulator: Path | None = None
+    days: float = 1.0
+    forcing: str = PRESENT
     labels: bool = False
+    grid: tuple[int, int, int] = (48, 24, 19)
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -85,11 +109,37 @@ class Sample:
                 raise ValueError(f"timestep = {timestep:g}; allowed is [{low:g}, {high:g}] s")
         if not (self.kinds and self.timesteps):
             raise ValueError("at least one kind and one timestep are needed")
+        if self.forcing not in FORCINGS:
+            raise ValueError(unknown(self.forcing, FORCINGS))
+        if not 0.0 < self.days <= _DAYS:
+            raise ValueError(f"days = {self.days}; allowed is (0, {_DAYS:g}]")
+        self._check_drivers()
+
+    def _check_drivers(self) -> None:
+        """Refuse what only boxes or only the host can do, where there are none."""
+        boxes = [kind for kind in self.shares if kind in SCENARIOS]
+        if self.hosted and len(self.kinds) > 1:
+            raise ValueError("kind host stands alone; sample other kinds into another file")
+        if self.forcing != PRESENT and len(boxes) < len(self.shares):
+            raise ValueError(f"forcing '{self.forcing}' is for kinds with a scenario: --kind boxes")
+        if self.emulator is not None:
+            if not (boxes or self.hosted):
+                raise ValueError("an emulator moves boxes or the host: --kind boxes, --kind host")
+            if self.drive is not None:
+                raise ValueError("boxes are moved by an emulator or by `drive`, not by both")
+            if not self.emulator.is_file():
+                raise ValueError(f"{self.emulator}: there is no such model file")
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the states are the host's."""
+        return HOST in self.kinds
 
     @property
     def boxes(self) -> int:
-        """Boxes of a kind in a part of the file."""
-        return min(_BOXES_MAX, math.ceil(self.count / (len(self.shares) * MOMENTS)))
+        """Boxes of a kind in a part of the file; few enough that each timestep has a part."""
+        turns = 1 if self.between else len(self.timesteps)
+        return min(_BOXES_MAX, math.ceil(self.count / (len(self.shares) * MOMENTS * turns)))
 
     @property
     def shares(self) -> tuple[str, ...]:
@@ -100,7 +150,14 @@ class Sample:
     @property
     def parts(self) -> int:
         """Parts of the file."""
+        if self.hosted:
+            return min(len(MONTHS[self.part]) * len(self.timesteps), self.count)
         return math.ceil(self.count / (len(self.shares) * self.boxes * MOMENTS))
+
+    @property
+    def visitor(self) -> str | None:
+        """Hash of the emulator that moves the boxes."""
+        return digest(self.emulator) if self.emulator else None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -123,7 +180,7 @@ def sample(plan: Sample, path: Path, *, threads: int = 0, watch: Watch = iter) -
     """
     check_target(path)
     folder = path.absolute().parent / f".{path.name}.parts"
-    told = json.loads(json.dumps(asdict(plan), default=str))
+    told = json.loads(json.dumps(asdict(plan) | {"visitor": plan.visitor}, default=str))
     index = folder / "index.json"
     folder.mkdir(exist_ok=True)
     if index.exists() and json.loads(index.read_text()) != told:
@@ -148,28 +205,13 @@ def sample(plan: Sample, path: Path, *, threads: int = 0, watch: Watch = iter) -
 
 def part(plan: Sample, number: int, threads: int = 1) -> Array:
     """Make one part of the records: (cells, columns) in random order, column by column."""
-    seeds = np.random.SeedSequence([plan.seed, get_args(Part).index(plan.part), number])
-    generator = np.random.default_rng(seeds)
+    seeds = [plan.seed, get_args(Part).index(plan.part), number]
+    seeds += [int(plan.visitor[-8:], 16)] if plan.visitor else []
+    generator = np.random.default_rng(np.random.SeedSequence(seeds))
     timestep = _timestep(plan, number, generator)
-    regimes = [name for name in plan.shares if name in SCENARIOS]
-    drive = plan.substeps if isinstance(plan.substeps, int) else _DRIVE
-    drawn: list[dict[str, Array]] = []
-    if regimes:
-        drawn.append(
-            trajectories(
-                regimes, plan.boxes, MOMENTS, timestep, generator, plan.config, drive, threads
-            )
-        )
-    ride = len(regimes) * plan.boxes
-    trajectory = np.tile(np.arange(ride), MOMENTS if ride else 0)
-    regime = np.tile(np.repeat([KINDS.index(n) for n in regimes], plan.boxes), MOMENTS)
-    for kind in plan.shares[len(regimes) :]:
-        cells = plan.boxes * MOMENTS
-        drawn.append(states.sample(cells, int(generator.integers(2**31)), kind))
-        trajectory = np.append(trajectory, ride + np.arange(cells))
-        regime = np.append(regime, np.full(cells, KINDS.index(kind)))
-        ride += cells
-    before = {name: np.concatenate([state[name] for state in drawn]) for name in drawn[0]}
+    before, trajectory, regime = (_of_host if plan.hosted else _of_boxes)(
+        plan, number, timestep, generator, threads
+    )
     still = replace(
         plan.config,
         condensation=False,
@@ -199,6 +241,74 @@ def part(plan: Sample, number: int, threads: int = 1) -> Array:
     return matrix
 
 
+def _of_boxes(
+    plan: Sample, number: int, timestep: float, generator: np.random.Generator, threads: int
+) -> States:
+    """States of a part, their trajectories and regimes: boxes first, then single states."""
+    del number
+    regimes = [name for name in plan.shares if name in SCENARIOS]
+    drawn: list[dict[str, Array]] = []
+    if regimes:
+        boxes = Boxes(regimes, plan.boxes, timestep, generator, FORCINGS[plan.forcing])
+        drive = _drive(plan, threads)
+        drawn.append(trajectories(boxes, MOMENTS, plan.days, generator, drive))
+    ride = len(regimes) * plan.boxes
+    trajectory = np.tile(np.arange(ride), MOMENTS if ride else 0)
+    regime = np.tile(np.repeat([KINDS.index(n) for n in regimes], plan.boxes), MOMENTS)
+    inputs = names(ENVIRONMENT + PROGNOSTICS)
+    for kind in plan.shares[len(regimes) :]:
+        cells, seed = plan.boxes * MOMENTS, int(generator.integers(2**31))
+        some = (
+            states.spun_up(cells, seed, threads)
+            if kind == SPUN_UP
+            else states.sample(cells, seed, kind)
+        )
+        drawn.append({name: some[name] for name in inputs})
+        trajectory = np.append(trajectory, ride + np.arange(cells))
+        regime = np.append(regime, np.full(cells, KINDS.index(kind)))
+        ride += cells
+    before = {name: np.concatenate([state[name] for state in drawn]) for name in inputs}
+    return before, trajectory, regime
+
+
+def _of_host(
+    plan: Sample, number: int, timestep: float, generator: np.random.Generator, threads: int
+) -> States:
+    """States of a part: a month of the host."""
+    months = MONTHS[plan.part]
+    physics: dict[str, str | int] = {
+        "profile": plan.config.profile,
+        "water": plan.config.water,
+        "nucleation": plan.config.nucleation,
+    }
+    if plan.emulator:
+        physics |= {"microphysics": "emulator", "emulator_file": str(plan.emulator.resolve())}
+    else:
+        substeps = plan.drive or plan.substeps
+        physics["substeps"] = 0 if substeps == "converged" else substeps
+    month = months[number // len(plan.timesteps) % len(months)]
+    run = HostRun(month=month, days=plan.days, timestep=timestep, physics=physics, grid=plan.grid)
+    cells = math.ceil(plan.count / plan.parts)
+    before = hosttrajectories.states(run, cells, generator, threads)
+    regime = np.full(cells, KINDS.index(HOST))
+    return before, np.full(cells, month), regime
+
+
+def _drive(plan: Sample, threads: int) -> Step:
+    """Choose what moves boxes along."""
+    if plan.emulator:
+        emulator = load(plan.emulator)
+        return lambda state, timestep: emulator.step(state, timestep, threads=threads)
+    substeps = plan.drive or plan.substeps
+
+    def drive(state: Mapping[str, Array], timestep: float) -> Mapping[str, Array]:
+        return reference.step(
+            state, timestep, config=plan.config, substeps=substeps, threads=threads
+        )
+
+    return drive
+
+
 class _Column:
     """Values of a variable over all parts."""
 
@@ -224,7 +334,7 @@ def _timestep(plan: Sample, number: int, generator: np.random.Generator) -> floa
     return float(low * (high / low) ** generator.random())
 
 
-def parts_of_step(text: str) -> int | Literal["converged"]:
+def parts_of_step(text: str) -> Parts:
     """Read the option `substeps`."""
     if text == "converged":
         return "converged"
@@ -244,5 +354,7 @@ def _attributes(plan: Sample) -> dict[str, str | float]:
         "nucleation": plan.config.nucleation,
         "organic_nucleation": plan.config.organic_nucleation,
         "substeps": str(plan.substeps),
+        "forcing": plan.forcing,
+        "visited_by": plan.visitor or f"M7 in {plan.drive or plan.substeps} parts",
         **({"timestep": plan.timesteps[0]} if one else {}),
     }

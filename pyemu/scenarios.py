@@ -1,4 +1,4 @@
-"""What drives a box of each regime: primary sources and the daily cycle."""
+"""What drives a box of each regime: primary sources and the daily cycle; and other climates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -111,3 +111,42 @@ def scenario(regime: str) -> Scenario:
         hint = "; it has no scenario" if regime in REGIMES else ""
         raise ValueError(unknown(regime, SCENARIOS) + hint)
     return SCENARIOS[regime]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forcing:
+    """How the air of another climate differs from ours, in the beginning and in what drives it.
+
+    `warming` [K] at unchanged relative humidity, `production` a factor and `plume` an addition
+    [cm-3 s-1] to the production of H2SO4 at noon, `modes` factors of number and all masses, and
+    `species` of the masses in all other modes [1].
+    """
+
+    warming: float = 0.0
+    production: float = 1.0
+    plume: float = 0.0
+    modes: Mapping[str, float] = field(default_factory=dict)
+    species: Mapping[str, float] = field(default_factory=dict)
+
+    def factor(self, mode: str | None, species: str | None = None) -> float:
+        """Of the number of a mode, or of a species in it [1]."""
+        if mode is not None and mode in self.modes:
+            return self.modes[mode]
+        return self.species.get(species, 1.0) if species else 1.0
+
+
+PRESENT = "present"
+FORCINGS: Mapping[str, Forcing] = {
+    PRESENT: Forcing(),
+    "plus_4k": Forcing(warming=4.0),
+    # Emissions of 1850 over those of 2010 (CMIP6, orders of magnitude): SO2 0.1, BC 0.3, OC 0.6.
+    "preindustrial": Forcing(
+        production=0.1,
+        modes={"ki": 0.4, "ks": 0.5},
+        species={"so4": 0.3, "bc": 0.3, "oc": 0.6},
+    ),
+    # SO2 of 1 ppm at 50 hPa with 1e6 OH cm-3, as days after Pinatubo.
+    "volcanic_plume": Forcing(plume=1.5e6),
+    "double_dust": Forcing(modes={"ai": 2.0, "ci": 2.0}, species={"du": 2.0}),
+}
+"""Present air, and the out-of-distribution sets of emulator.md section 5."""

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pyemu import bench
+from pyemu import bench, frontier, states
 from pyemu.cli import app
+from pyemu.emulator import shipped
 
 
 def test_cost_has_a_row_for_each_profile_and_block() -> None:
@@ -23,7 +24,7 @@ def test_cost_has_a_row_for_each_profile_and_block() -> None:
 
 
 def test_spun_up_states_are_as_stated() -> None:
-    state = bench.spun_up(120)
+    state = states.spun_up(120)
     assert not state["cloud_fraction"].any()
     assert (state["h2so4_production"] > 0.0).all()
 
@@ -45,7 +46,7 @@ def test_command(tmp_path: Path) -> None:
     told = json.loads(facts.read_text())
     assert set(told) == {"date", "machine", "system", "compiler", "reference", "convergence"}
     timed = [row["name"] for row in told["reference"]]
-    assert timed == [n for n in ("ham2", "m7_2004", "first", "exact") for _ in bench.BLOCKS]
+    assert timed == [n for n in ("ham2", "m7_2004", *shipped()) for _ in bench.BLOCKS]
     assert "GCC" in told["compiler"] or told["compiler"]
     assert "| 3600 | converged | 60 |" in page.read_text()
 
@@ -69,3 +70,28 @@ def test_compiler_is_told_briefly() -> None:
         "-fno-math-errno -fdiagnostics-color=always folder/name.p -J other"
     )
     assert bench.brief(text) == "GCC version 12.2.0 -march=znver3 -O3 -fno-math-errno"
+
+
+def test_frontier(tmp_path: Path) -> None:
+    points = frontier.frontier(
+        ["exact"],
+        count=240,
+        rounds=1,
+        days=0.5,
+        boxes=10,
+        substeps=(1, 8),
+        timesteps=(1800.0,),
+        truth=32,
+    )
+    one, eight, exact = points
+    assert [p.name for p in points] == ["ham2 x 1", "ham2 x 8", "exact"]
+    assert (one.substeps, exact.substeps, exact.teacher) == (1, None, "m7")
+    assert one.cost < eight.cost
+    for measure in ("mean", "worst", "asinh"):
+        assert getattr(eight.scores[1800.0], measure) > getattr(one.scores[1800.0], measure)
+    assert exact.scores[1800.0].mean == pytest.approx(one.scores[1800.0].mean, abs=1e-3)
+    assert eight.rollout["mass"] < one.rollout["mass"]
+    page = frontier.markdown(points, {"date": "2026-11-21T10", "machine": "m"}, "pyemu bench")
+    assert page.count("| 1800 |") == 3
+    frontier.figure(points, tmp_path / "f.png")
+    assert (tmp_path / "f.png").stat().st_size > 20_000

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pyemu import metrics
+from pyemu.uncertainty import calibration
 from pyemu.variables import PROGNOSTICS, names
 
 TRUTH = np.array([1.0, 2.0, 3.0, 4.0])
@@ -70,3 +71,20 @@ def test_closure_of_a_sink_ends_with_the_gas() -> None:
     after = before | {"h2so4": np.zeros(1)}
     closed = metrics.closure(before | {"h2so4_production": np.array([-1.0])}, after, 1800.0)
     assert closed["so4"] == 0.0
+
+
+def test_calibration_of_a_normal_error() -> None:
+    generator = np.random.default_rng(1)
+    truth = generator.standard_normal((4000, 5)) * np.array([1.0, 10.0, 1e6, 1e-6, 3.0])
+    expected = np.exp(generator.standard_normal(4000) - 4.0)
+    error = generator.standard_normal(truth.shape) * expected[:, None] * truth.std(axis=0)
+    right = calibration(truth, truth - error, expected)
+    assert right.coverage == pytest.approx(0.9, abs=0.01)
+    assert right.spread_skill == pytest.approx(1.0, abs=0.05)
+    assert right.pit < 0.05
+    # CRPS of a normal forecast about its own centre: sigma/sqrt(pi) on average.
+    assert right.crps == pytest.approx(expected.mean() / math.sqrt(math.pi), rel=0.03)
+    bold = calibration(truth, truth - error, expected / 3.0)
+    assert bold.coverage < 0.5
+    assert bold.crps > right.crps
+    assert bold.pit > right.pit
