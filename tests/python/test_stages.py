@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pyemu import bench, emulator, metrics, modelfile, reference, states
+from pyemu import emulator, metrics, modelfile, reference, states
 from pyemu.blocks.chain import Chain
 from pyemu.blocks.settings import Profile, Settings
 from pyemu.exchange import exact_model
@@ -54,7 +54,7 @@ def scores(
 
 @pytest.fixture(scope="module")
 def cells() -> dict[str, Array]:
-    return bench.spun_up(2000, 5)
+    return states.spun_up(2000, 5)
 
 
 @pytest.mark.parametrize("timestep", [450.0, 1800.0])
