@@ -1,17 +1,21 @@
 module host_grid
-  !! Longitudes, latitudes (north to south) and hybrid sigma-pressure levels, cut into blocks of
-  !! `nproma` columns. Fields are (nproma, nlev, nblocks); the last block may be partly filled.
-  !!
-  !! With MPI, `first` will be the first column of a rank; all else stays as it is.
+  !! Longitudes, latitudes (north to south) and hybrid sigma-pressure levels. A rank has a band of
+  !! whole rows, cut into blocks of `nproma` columns. Fields are (nproma, nlev, nblocks); the last
+  !! block may be partly filled.
   use host_constants, only: degree, pi, standard_pressure, wp
+  use host_parallel, only: broadcast, gather, parallel_type
   implicit none (type, external)
   private
   public :: grid_type, set_up_grid
 
   type :: grid_type
-    integer :: nlon, nlat, nlev, nproma, nblocks, columns
-    integer :: first
-    !! Number of the first column here
+    integer :: nlon, nlat, nlev
+    !! Of the globe
+    type(parallel_type) :: parallel
+    integer :: nproma, nblocks, columns, rows
+    !! Of this rank
+    integer :: first, first_row
+    !! Number of the first column and row here
     real(wp), allocatable :: longitude(:), latitude(:)
     !! Of columns [degrees east, degrees north] (nlon), (nlat)
     real(wp), allocatable :: row_weight(:)
@@ -26,23 +30,30 @@ module host_grid
     procedure :: row
     procedure :: global_mean
     procedure :: to_map
+    procedure :: everywhere
+    procedure :: runs
   end type grid_type
 
 contains
 
-  pure subroutine set_up_grid(grid, nlon, nlat, nlev, nproma)
+  pure subroutine set_up_grid(grid, nlon, nlat, nlev, nproma, parallel)
     type(grid_type), intent(out) :: grid
     integer, intent(in) :: nlon, nlat, nlev, nproma
+    type(parallel_type), intent(in) :: parallel
+    !! Each rank gets rows; there are enough
     integer :: b, i, j, k
     real(wp) :: eta
 
     grid%nlon = nlon
     grid%nlat = nlat
     grid%nlev = nlev
-    grid%nproma = nproma
-    grid%columns = nlon*nlat
-    grid%first = 1
-    grid%nblocks = (grid%columns + nproma - 1)/nproma
+    grid%parallel = parallel
+    grid%first_row = parallel%rank*nlat/parallel%ranks + 1
+    grid%rows = (parallel%rank + 1)*nlat/parallel%ranks + 1 - grid%first_row
+    grid%first = (grid%first_row - 1)*nlon + 1
+    grid%columns = grid%rows*nlon
+    grid%nproma = min(nproma, grid%columns)
+    grid%nblocks = (grid%columns + grid%nproma - 1)/grid%nproma
     allocate (grid%longitude(nlon), grid%latitude(nlat), grid%row_weight(nlat))
     do i = 1, nlon
       grid%longitude(i) = 360.0_wp*(i - 1)/nlon
@@ -63,8 +74,8 @@ contains
     grid%hybi(nlev + 1) = 1.0_wp
     grid%hyai(nlev + 1) = 0.0_wp
 
-    allocate (grid%lon(nproma, grid%nblocks), grid%lat(nproma, grid%nblocks))
-    allocate (grid%weight(nproma, grid%nblocks))
+    allocate (grid%lon(grid%nproma, grid%nblocks), grid%lat(grid%nproma, grid%nblocks))
+    allocate (grid%weight(grid%nproma, grid%nblocks))
     grid%lon = 0.0_wp
     grid%lat = 0.0_wp
     grid%weight = 0.0_wp
@@ -101,34 +112,81 @@ contains
     row = (this%column(block, i) - 1)/this%nlon + 1
   end function row
 
-  pure real(wp) function global_mean(this, field)
-    !! Area mean. Summed column by column, so that neither blocks nor threads change its bits.
+  real(wp) function global_mean(this, field)
+    !! Area mean, on all ranks. Summed column by column over the globe, so that neither blocks nor
+    !! threads nor ranks change its bits.
     class(grid_type), intent(in) :: this
     real(wp), intent(in) :: field(:, :)
     !! (nproma, nblocks)
-    integer :: b, i
+    integer :: i, j
+    real(wp) :: map(this%nlon, this%nlat), mean(1)
 
-    global_mean = 0.0_wp
-    do b = 1, this%nblocks
-      do i = 1, this%kproma(b)
-        global_mean = global_mean + this%weight(i, b)*field(i, b)
+    call this%to_map(field, map)
+    mean = 0.0_wp
+    if (this%parallel%rank == 0) then
+      do j = 1, this%nlat
+        do i = 1, this%nlon
+          mean = mean + this%row_weight(j)*map(i, j)
+        end do
       end do
-    end do
+    end if
+    call broadcast(this%parallel, mean)
+    global_mean = mean(1)
   end function global_mean
 
-  pure subroutine to_map(this, field, map)
+  subroutine to_map(this, field, map)
+    !! The whole globe, on rank 0.
     class(grid_type), intent(in) :: this
     real(wp), intent(in) :: field(:, :)
     !! (nproma, nblocks)
-    real(wp), intent(out) :: map(:, :)
+    real(wp), intent(inout), contiguous :: map(:, :)
     !! (nlon, nlat)
-    integer :: b, c, i
+    integer :: b, kproma
+    real(wp) :: columns(this%columns)
 
     do b = 1, this%nblocks
-      do i = 1, this%kproma(b)
-        c = this%column(b, i) - 1
-        map(modulo(c, this%nlon) + 1, c/this%nlon + 1) = field(i, b)
-      end do
+      kproma = this%kproma(b)
+      columns((b - 1)*this%nproma + 1:(b - 1)*this%nproma + kproma) = field(:kproma, b)
     end do
+    call collect(this%parallel, this%nlon*this%nlat, columns, map)
   end subroutine to_map
+
+  subroutine collect(parallel, n, columns, map)
+    !! A map is as long as all columns.
+    type(parallel_type), intent(in) :: parallel
+    integer, intent(in) :: n
+    real(wp), intent(in), contiguous :: columns(:)
+    real(wp), intent(inout) :: map(n)
+
+    call gather(parallel, columns, map)
+  end subroutine collect
+
+  subroutine everywhere(this, field, map)
+    !! The whole globe, on all ranks.
+    class(grid_type), intent(in) :: this
+    real(wp), intent(in) :: field(:, :)
+    !! (nproma, nblocks)
+    real(wp), intent(inout), contiguous :: map(:, :)
+    !! (nlon, nlat)
+    integer :: j
+
+    call this%to_map(field, map)
+    do j = 1, this%nlat
+      call broadcast(this%parallel, map(:, j))
+    end do
+  end subroutine everywhere
+
+  elemental subroutine runs(this, block, i, longitude, row, length)
+    !! Where column i of a block lies in the rank's rows, and how many columns from it on lie next
+    !! to each other in both.
+    class(grid_type), intent(in) :: this
+    integer, intent(in) :: block, i
+    integer, intent(out) :: longitude, row, length
+    integer :: place
+
+    place = (block - 1)*this%nproma + i - 1
+    longitude = modulo(place, this%nlon) + 1
+    row = place/this%nlon + 1
+    length = min(this%kproma(block) - i, this%nlon - longitude) + 1
+  end subroutine runs
 end module host_grid

@@ -9,13 +9,14 @@ module host_ledger
   public :: ledger_type, set_up_ledger
   public :: column_sum, enter
 
-  integer, parameter, public :: n_process = 8
-  integer, parameter, public :: emission = 1, mixing = 2, chemistry = 3, microphysics_process = 4
-  integer, parameter, public :: sedimentation = 5, dry_deposition = 6, wet_deposition = 7
-  integer, parameter, public :: borrowing = 8
-  !! Mixing, chemistry and microphysics only move matter: their entries are what they lose by it
-  character(15), parameter, public :: process_name(n_process) = [character(15) :: 'emission', &
-    'mixing', 'chemistry', 'microphysics', 'sedimentation', 'dry_deposition', 'wet_deposition', &
+  integer, parameter, public :: n_process = 9
+  integer, parameter, public :: transport = 1, emission = 2, mixing = 3, chemistry = 4
+  integer, parameter, public :: microphysics_process = 5, sedimentation = 6, dry_deposition = 7
+  integer, parameter, public :: wet_deposition = 8, borrowing = 9
+  !! Transport, mixing, chemistry and microphysics only move matter: their entries over the globe
+  !! are what they lose by it
+  character(15), parameter, public :: process_name(n_process) = [character(15) :: 'transport', &
+    'emission', 'mixing', 'chemistry', 'microphysics', 'sedimentation', 'dry_deposition', 'wet_deposition', &
     'borrowing']
 
   type :: ledger_type
@@ -73,7 +74,7 @@ contains
     end do
   end subroutine column_sum
 
-  pure real(wp) function total(this, grid, budget, process)
+  real(wp) function total(this, grid, budget, process)
     !! Global mean of an entry [kg m-2]
     class(ledger_type), intent(in) :: this
     type(grid_type), intent(in) :: grid
@@ -82,7 +83,7 @@ contains
     total = grid%global_mean(this%entry(:, budget, process, :))
   end function total
 
-  pure real(wp) function closure(this, grid, budget)
+  real(wp) function closure(this, grid, budget)
     !! Change of the burden not accounted for by sources and sinks, over the larger of what came
     !! in and what there is [1]
     class(ledger_type), intent(in) :: this

@@ -9,7 +9,7 @@ module host_meteorology
   private
   public :: meteorology_type, set_up_meteorology
   public :: weather
-  public :: saturation_ice, saturation_water
+  public :: saturation_ice, saturation_water, waves
 
   real(wp), parameter :: scale_height = 7400.0_wp
   !! Of the height coordinate in which temperature is given [m]
