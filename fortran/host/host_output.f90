@@ -39,7 +39,7 @@ module host_output
     !! Beginning of the interval [days]
     integer :: id = -1, time = -1, time_bounds = -1, entry = -1, burden = -1, closure = -1
     integer :: negatives = -1, shadow = -1, seconds = -1, cells = -1, exchanged = -1
-    logical :: root = .true.
+    logical :: root = .true., compares = .false.
     real(wp), allocatable :: map(:, :), cube(:, :, :)
   contains
     procedure :: open => open_output
@@ -80,6 +80,7 @@ contains
     this%part = this%path // '.part'
     this%from = from
     this%root = grid%parallel%rank == 0
+    this%compares = shadow
     total = 0
     call claim(mean, this%mean)
     call claim(instant, this%instant)
@@ -332,7 +333,7 @@ contains
     end do
     call put_all(this%mean, 1.0_wp/max(this%samples, 1))
     call put_all(this%instant, 1.0_wp)
-    if (size(squares, 3) == grid%nblocks) then
+    if (this%compares) then
       do n = 1, n_compared
         call grid%to_map(squares(:, n, :), this%map)
         if (this%root) rms(n) = sum_of(this%map)
