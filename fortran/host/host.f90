@@ -94,12 +94,9 @@ contains
     integer, intent(in) :: done
     !! Steps of this run
     integer(int64), intent(in) :: begin
-    integer :: n
     real(wp) :: burden(n_budget), left
 
-    do n = 1, n_budget
-      burden(n) = 1.0e6_wp*model%grid%global_mean(model%ledger%burden(:, n, :))
-    end do
+    burden = 1.0e6_wp*model%grid%global_means(model%ledger%burden)
     if (.not. root) return
     left = seconds(interval(begin))*(model%steps - done)/max(done, 1)
     write (output_unit, '(f8.2, f14.0, 18x, *(f11.4))') model%clock%days(), left, burden
@@ -133,12 +130,8 @@ contains
     integer :: k, n
     real(wp) :: cells, closure(n_budget), total(n_budget, n_process)
 
-    do n = 1, n_budget
-      do k = 1, n_process
-        total(n, k) = 1.0e6_wp*model%ledger%total(model%grid, n, k)
-      end do
-      closure(n) = model%ledger%closure(model%grid, n)
-    end do
+    total = 1.0e6_wp*model%ledger%totals(model%grid)
+    closure = model%ledger%closure(model%grid)
     if (.not. root) return
     write (output_unit, '(/, a)') 'Ledger, global means since the start [mg m-2] ' // heading()
     do k = 1, n_process

@@ -29,7 +29,10 @@ module host_grid
     procedure :: column
     procedure :: row
     procedure :: global_mean
+    procedure :: global_means
+    procedure :: to_globe
     procedure :: to_map
+    procedure :: to_cube
     procedure :: everywhere
     procedure :: runs
   end type grid_type
@@ -113,53 +116,105 @@ contains
   end function row
 
   real(wp) function global_mean(this, field)
-    !! Area mean, on all ranks. Summed column by column over the globe, so that neither blocks nor
-    !! threads nor ranks change its bits.
+    !! Area mean, on all ranks
     class(grid_type), intent(in) :: this
     real(wp), intent(in) :: field(:, :)
     !! (nproma, nblocks)
-    integer :: i, j
-    real(wp) :: map(this%nlon, this%nlat), mean(1)
+    real(wp) :: means(1)
 
-    call this%to_map(field, map)
-    mean = 0.0_wp
+    means = this%global_means(reshape(field, [size(field, 1), 1, size(field, 2)]))
+    global_mean = means(1)
+  end function global_mean
+
+  function global_means(this, fields) result(means)
+    !! Area means, on all ranks. Summed column by column over the globe, so that neither blocks nor
+    !! threads nor ranks change their bits.
+    class(grid_type), intent(in) :: this
+    real(wp), intent(in) :: fields(:, :, :)
+    !! (nproma, n, nblocks)
+    integer :: i, j, n
+    real(wp) :: means(size(fields, 2))
+    real(wp), allocatable :: globe(:, :, :)
+
+    allocate (globe(this%nlon, size(fields, 2), this%nlat))
+    call this%to_globe(fields, globe)
+    means = 0.0_wp
     if (this%parallel%rank == 0) then
       do j = 1, this%nlat
-        do i = 1, this%nlon
-          mean = mean + this%row_weight(j)*map(i, j)
+        do n = 1, size(means)
+          do i = 1, this%nlon
+            means(n) = means(n) + this%row_weight(j)*globe(i, n, j)
+          end do
         end do
       end do
     end if
-    call broadcast(this%parallel, mean)
-    global_mean = mean(1)
-  end function global_mean
+    call broadcast(this%parallel, means)
+  end function global_means
+
+  subroutine to_globe(this, fields, globe)
+    !! Whole globe, on rank 0, in one message from each rank.
+    class(grid_type), intent(in) :: this
+    real(wp), intent(in) :: fields(:, :, :)
+    !! (nproma, n, nblocks)
+    real(wp), intent(inout), contiguous :: globe(:, :, :)
+    !! (nlon, n, nlat)
+    integer :: b, i, length, longitude, n, row
+    real(wp), allocatable :: rows(:, :, :)
+
+    allocate (rows(this%nlon, size(fields, 2), this%rows))
+    do b = 1, this%nblocks
+      i = 1
+      do while (i <= this%kproma(b))
+        call this%runs(b, i, longitude, row, length)
+        do n = 1, size(fields, 2)
+          rows(longitude:longitude + length - 1, n, row) = fields(i:i + length - 1, n, b)
+        end do
+        i = i + length
+      end do
+    end do
+    call flat(size(rows), size(globe), rows, globe)
+
+  contains
+
+    subroutine flat(here, there, rows, globe)
+      integer, intent(in) :: here, there
+      real(wp), intent(in) :: rows(here)
+      real(wp), intent(inout) :: globe(there)
+
+      call gather(this%parallel, rows, globe)
+    end subroutine flat
+  end subroutine to_globe
 
   subroutine to_map(this, field, map)
-    !! The whole globe, on rank 0.
+    !! Whole globe of one field, on rank 0.
     class(grid_type), intent(in) :: this
     real(wp), intent(in) :: field(:, :)
     !! (nproma, nblocks)
-    real(wp), intent(inout), contiguous :: map(:, :)
+    real(wp), intent(inout) :: map(:, :)
     !! (nlon, nlat)
-    integer :: b, kproma
-    real(wp) :: columns(this%columns)
+    real(wp) :: globe(this%nlon, 1, this%nlat)
 
-    do b = 1, this%nblocks
-      kproma = this%kproma(b)
-      columns((b - 1)*this%nproma + 1:(b - 1)*this%nproma + kproma) = field(:kproma, b)
-    end do
-    call collect(this%parallel, this%nlon*this%nlat, columns, map)
+    call this%to_globe(reshape(field, [size(field, 1), 1, size(field, 2)]), globe)
+    if (this%parallel%rank == 0) map = globe(:, 1, :)
   end subroutine to_map
 
-  subroutine collect(parallel, n, columns, map)
-    !! A map is as long as all columns.
-    type(parallel_type), intent(in) :: parallel
-    integer, intent(in) :: n
-    real(wp), intent(in), contiguous :: columns(:)
-    real(wp), intent(inout) :: map(n)
+  subroutine to_cube(this, fields, cube)
+    !! Whole globe of levels, on rank 0.
+    class(grid_type), intent(in) :: this
+    real(wp), intent(in) :: fields(:, :, :)
+    !! (nproma, n, nblocks)
+    real(wp), intent(inout) :: cube(:, :, :)
+    !! (nlon, nlat, n)
+    integer :: n
+    real(wp), allocatable :: globe(:, :, :)
 
-    call gather(parallel, columns, map)
-  end subroutine collect
+    allocate (globe(this%nlon, size(fields, 2), this%nlat))
+    call this%to_globe(fields, globe)
+    if (this%parallel%rank /= 0) return
+    do n = 1, size(fields, 2)
+      cube(:, :, n) = globe(:, n, :)
+    end do
+  end subroutine to_cube
 
   subroutine everywhere(this, field, map)
     !! The whole globe, on all ranks.

@@ -17,7 +17,7 @@ module host_microphysics
   implicit none (type, external)
   private
   public :: aerosol_type, set_up_aerosol, set_up_slot, slot_type, slot_settings_type
-  public :: call_microphysics, set_threshold
+  public :: bin_of, call_microphysics, hand_back, set_threshold
 
   integer, parameter, public :: n_compared = 1 + n_mass + n_mode
   integer, parameter, public :: n_flag = flag_invalid - flag_fine + 1, n_tally = n_flag + 2

@@ -319,25 +319,18 @@ contains
     integer, intent(out) :: status
     !! On rank 0
     character(:), allocatable, intent(out) :: message
-    integer :: k, n
+    integer :: n
     real(wp) :: burden(n_budget), closure(n_budget), rms(n_compared), whole(n_budget, n_process)
 
     status = nf90_noerr
     this%records = this%records + 1
-    do n = 1, n_budget
-      do k = 1, n_process
-        whole(n, k) = ledger%total(grid, n, k)
-      end do
-      closure(n) = ledger%closure(grid, n)
-      burden(n) = grid%global_mean(ledger%burden(:, n, :))
-    end do
+    whole = ledger%totals(grid)
+    closure = ledger%closure(grid)
+    burden = grid%global_means(ledger%burden)
     call put_all(this%mean, 1.0_wp/max(this%samples, 1))
     call put_all(this%instant, 1.0_wp)
     if (this%compares) then
-      do n = 1, n_compared
-        call grid%to_map(squares(:, n, :), this%map)
-        if (this%root) rms(n) = sum_of(this%map)
-      end do
+      rms = sums(squares)
       squares = 0.0_wp
     end if
     this%buffer = 0.0_wp
@@ -368,14 +361,13 @@ contains
       !! Gathered from all ranks, level by level.
       type(slot_type), intent(in) :: slots(:)
       real(wp), intent(in) :: factor
-      integer :: level, slot
+      integer :: slot
 
       do slot = 1, size(slots)
         if (slots(slot)%field%levels) then
-          do level = 1, grid%nlev
-            call grid%to_map(this%buffer(:, slots(slot)%first + level - 1, :), &
-              this%cube(:, :, level))
-          end do
+          associate (first => slots(slot)%first)
+            call grid%to_cube(this%buffer(:, first:first + grid%nlev - 1, :), this%cube)
+          end associate
           if (this%root) call check(nf90_put_var(this%id, slots(slot)%variable, &
             factor*this%cube, start=[1, 1, 1, this%records]), status)
         else
@@ -386,18 +378,21 @@ contains
       end do
     end subroutine put_all
 
-    pure real(wp) function sum_of(map)
-      !! Column by column, in the same order always
-      real(wp), intent(in) :: map(:, :)
-      integer :: i, j
+    function sums(fields)
+      !! Over columns, in the same order always; on rank 0
+      real(wp), intent(in) :: fields(:, :, :)
+      integer :: j, n
+      real(wp) :: globe(grid%nlon, size(fields, 2), grid%nlat), sums(size(fields, 2))
 
-      sum_of = 0.0_wp
-      do j = 1, size(map, 2)
-        do i = 1, size(map, 1)
-          sum_of = sum_of + map(i, j)
+      call grid%to_globe(fields, globe)
+      sums = 0.0_wp
+      if (.not. this%root) return
+      do j = 1, grid%nlat
+        do n = 1, size(sums)
+          sums(n) = sums(n) + sum(globe(:, n, j))
         end do
       end do
-    end function sum_of
+    end function sums
   end subroutine write_output
 
   subroutine close_output(this, seconds, exchanged, status, message)

@@ -107,8 +107,9 @@ contains
     integer :: budget, entry, file, k, lat, lev, lon, n, negatives(1), process, start
     integer :: tracer(n_tracer)
     logical :: root
-    real(wp) :: cube(grid%nlon, grid%nlat, grid%nlev)
+    real(wp), allocatable :: cube(:, :, :), maps(:, :, :)
 
+    allocate (cube(grid%nlon, grid%nlat, grid%nlev), maps(grid%nlon, grid%nlat, n_budget))
     root = grid%parallel%rank == 0
     status = nf90_noerr
     message = ''
@@ -141,18 +142,14 @@ contains
       call check(nf90_enddef(file), status)
     end if
     do n = 1, n_tracer
-      do k = 1, grid%nlev
-        call grid%to_map(state(:, k, n, :), cube(:, :, k))
-      end do
+      call grid%to_cube(state(:, :, n, :), cube)
       if (root) call check(nf90_put_var(file, tracer(n), cube), status)
     end do
-    do n = 1, n_budget
-      call grid%to_map(ledger%start(:, n, :), cube(:, :, 1))
-      if (root) call check(nf90_put_var(file, start, cube(:, :, 1), start=[1, 1, n]), status)
-      do k = 1, n_process
-        call grid%to_map(ledger%entry(:, n, k, :), cube(:, :, 1))
-        if (root) call check(nf90_put_var(file, entry, cube(:, :, 1), start=[1, 1, n, k]), status)
-      end do
+    call grid%to_cube(ledger%start, maps)
+    if (root) call check(nf90_put_var(file, start, maps), status)
+    do k = 1, n_process
+      call grid%to_cube(ledger%entry(:, :, k, :), maps)
+      if (root) call check(nf90_put_var(file, entry, maps, start=[1, 1, 1, k]), status)
     end do
     if (root) then
       call check(nf90_close(file), status)

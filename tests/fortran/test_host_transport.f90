@@ -28,6 +28,7 @@ contains
     character(12) :: text
 
     write (text, '(es12.4)') value
+    print '(3a)', what, ': ', text
     call tests%that(what // text, true)
   end subroutine check
 
