@@ -92,7 +92,7 @@ contains
     character(:), allocatable, intent(out) :: message
     !! The same on all ranks
     character(160) :: words
-    integer :: b, n, t
+    integer :: b, t
     logical :: emulated, shadow
 
     this%settings = settings

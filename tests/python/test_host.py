@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import modelfiles
 import numpy as np
 import pytest
 import xarray as xr
@@ -99,10 +100,10 @@ def test_bits_do_not_depend_on_blocks_and_threads(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun: the host was built without MPI")
-def test_bits_do_not_depend_on_ranks(run: Run, tmp_path: Path) -> None:
+def test_bits_do_not_depend_on_ranks(run: Run, tmp_path: Path, guarded: str) -> None:
     outputs, restarts = [], []
     shape = {"nlon": 9, "nlat": 9, "nlev": 11}
-    blend = {"microphysics": "'blend'", "emulator_file": f"'{MODEL}'", "blend_share": 0.1}
+    blend = {"microphysics": "'blend'", "emulator_file": f"'{guarded}'", "blend_share": 0.1}
     for ranks, nproma, threads in ((0, 64, 1), (1, 16, 2), (2, 7, 2), (4, 5, 1)):
         done = run(
             ranks=ranks,
@@ -128,8 +129,10 @@ def test_bits_do_not_depend_on_ranks(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("microphysics", ["m7", "emulator", "blend"])
-def test_restart_goes_on_bit_for_bit(microphysics: str, run: Run, tmp_path: Path) -> None:
-    physics = {"microphysics": f"'{microphysics}'", "emulator_file": f"'{MODEL}'"}
+def test_restart_goes_on_bit_for_bit(
+    microphysics: str, run: Run, tmp_path: Path, guarded: str
+) -> None:
+    physics = {"microphysics": f"'{microphysics}'", "emulator_file": f"'{guarded}'"}
     if microphysics == "blend":
         physics["blend_share"] = "0.05"
     output = {"mean": "'all'", "instant": "'all'", "interval": 24}
@@ -229,12 +232,22 @@ def test_a_full_disk_leaves_the_last_restart(run: Run, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_blend_hands_cells_back(run: Run, tmp_path: Path) -> None:
-    first = ROOT / "pyemu/models/first.safetensors"
+@pytest.fixture
+def guarded(tmp_path: Path) -> str:
+    """A model of kernels that were never learned, and that knows little but 250 to 270 K."""
+    meta, tensors = modelfiles.with_network(modelfiles.metadata(), "coagulation", widths=(4,))
+    place = modelfiles.FEATURES["coagulation"].index("temperature")
+    for name, bound in (("low", -1e3), ("high", 1e3)):
+        tensors[f"coagulation.feature_{name}"][:] = bound
+        tensors[f"coagulation.feature_{name}"][place] = 250.0 if name == "low" else 270.0
+    return str(modelfiles.write(tmp_path / "guarded.safetensors", meta, tensors))
+
+
+def test_blend_hands_cells_back(run: Run, tmp_path: Path, guarded: str) -> None:
     cells, state = {}, {}
     for name in ("m7", "emulator", "blend"):
         done = run(
-            physics={"microphysics": f"'{name}'", "emulator_file": f"'{first}'", "warming": -20},
+            physics={"microphysics": f"'{name}'", "emulator_file": f"'{guarded}'"},
             output={"instant": "'all'"},
         )
         assert done.returncode == 0, done.stderr
@@ -245,7 +258,7 @@ def test_blend_hands_cells_back(run: Run, tmp_path: Path) -> None:
     assert not {"cells"} & set(state["m7"])
     for name, counts in cells.items():
         flagged = counts["outside"] + counts["invalid"]
-        assert flagged > 0
+        assert flagged > 1000
         assert counts["fine"] + counts["extrapolating"] + flagged == 12 * 9 * 6 * 11
         assert counts["m7_flagged"] == (flagged if name == "blend" else 0)
         assert counts["m7_uncertain"] == 0
