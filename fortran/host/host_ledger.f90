@@ -9,15 +9,15 @@ module host_ledger
   public :: ledger_type, set_up_ledger
   public :: column_sum, enter
 
-  integer, parameter, public :: n_process = 9
-  integer, parameter, public :: transport = 1, emission = 2, mixing = 3, chemistry = 4
-  integer, parameter, public :: microphysics_process = 5, sedimentation = 6, dry_deposition = 7
-  integer, parameter, public :: wet_deposition = 8, borrowing = 9
-  !! Transport, mixing, chemistry and microphysics only move matter: their entries over the globe
-  !! are what they lose by it
+  integer, parameter, public :: n_process = 10
+  integer, parameter, public :: transport = 1, emission = 2, mixing = 3, convection = 4
+  integer, parameter, public :: chemistry = 5, microphysics_process = 6, sedimentation = 7
+  integer, parameter, public :: dry_deposition = 8, wet_deposition = 9, borrowing = 10
+  !! Transport, mixing, convection, chemistry and microphysics only move matter: their entries over
+  !! the globe are what they lose by it
   character(15), parameter, public :: process_name(n_process) = [character(15) :: 'transport', &
-    'emission', 'mixing', 'chemistry', 'microphysics', 'sedimentation', 'dry_deposition', 'wet_deposition', &
-    'borrowing']
+    'emission', 'mixing', 'convection', 'chemistry', 'microphysics', 'sedimentation', &
+    'dry_deposition', 'wet_deposition', 'borrowing']
 
   type :: ledger_type
     real(wp), allocatable :: entry(:, :, :, :)

@@ -9,13 +9,13 @@ module host_model
   use host_emissions, only: emit, set_up_sources, sources_type
   use host_grid, only: grid_type, set_up_grid
   use host_initial, only: initial_state
-  use host_ledger, only: borrowing, chemistry, column_sum, dry_deposition, emission, enter, &
-    ledger_type, microphysics_process, mixing, sedimentation, set_up_ledger, &
+  use host_ledger, only: borrowing, chemistry, column_sum, convection, dry_deposition, emission, &
+    enter, ledger_type, microphysics_process, mixing, sedimentation, set_up_ledger, &
     transport_process => transport, wet_deposition
   use host_meteorology, only: meteorology_type, set_up_meteorology, weather
   use host_microphysics, only: aerosol_type, call_microphysics, n_bin, n_compared, n_tally, &
     set_threshold, set_up_aerosol, set_up_slot, slot_type
-  use host_mixing, only: mix
+  use host_mixing, only: convect, mix
   use host_namelist, only: settings_type
   use host_output, only: output_type
   use host_parallel, only: add_up, agree, largest, parallel_type
@@ -335,6 +335,8 @@ contains
         this%settings%emission_scale, work%tendency, work%emitted, entry(:, :, emission))
       call lap(in_emissions)
       call mix(kproma, nproma, nlev, dt, air, x, work%tendency, entry(:, :, mixing))
+      call convect(kproma, nproma, nlev, dt, air, x, work%tendency, entry(:, :, convection), &
+        entry(:, :, wet_deposition))
       call lap(in_mixing)
       call react(kproma, nproma, nlev, dt, air, x, work%tendency, entry(:, :, chemistry))
       call lap(in_chemistry)

@@ -17,15 +17,18 @@ module host_parallel
   interface
     module subroutine start_parallel(parallel)
       !! First of all; the process is a single rank where it was not started by mpirun.
+      implicit none (type, external)
       type(parallel_type), intent(out) :: parallel
     end subroutine start_parallel
 
     module subroutine stop_parallel()
       !! Last of all.
+      implicit none (type, external)
     end subroutine stop_parallel
 
     module subroutine gather(parallel, values, whole)
       !! Join the values of all ranks, in their order, on rank 0; elsewhere `whole` is left alone.
+      implicit none (type, external)
       type(parallel_type), intent(in) :: parallel
       real(wp), intent(in), contiguous :: values(:)
       real(wp), intent(inout), contiguous :: whole(:)
@@ -33,12 +36,14 @@ module host_parallel
 
     module subroutine broadcast(parallel, values)
       !! Give all ranks the values of rank 0.
+      implicit none (type, external)
       type(parallel_type), intent(in) :: parallel
       real(wp), intent(inout), contiguous :: values(:)
     end subroutine broadcast
 
     module subroutine exchange(parallel, to_north, to_south, from_north, from_south)
       !! Swap rows with the neighbours; at a pole nothing comes.
+      implicit none (type, external)
       type(parallel_type), intent(in) :: parallel
       real(wp), intent(in), contiguous :: to_north(:), to_south(:)
       real(wp), intent(inout), contiguous :: from_north(:), from_south(:)
@@ -46,18 +51,21 @@ module host_parallel
 
     module integer function largest(parallel, number)
       !! Of all ranks, on all ranks
+      implicit none (type, external)
       type(parallel_type), intent(in) :: parallel
       integer, intent(in) :: number
     end function largest
 
     module subroutine add_up(parallel, counts)
       !! Sums over ranks, on all ranks.
+      implicit none (type, external)
       type(parallel_type), intent(in) :: parallel
       integer, intent(inout), contiguous :: counts(:)
     end subroutine add_up
 
     module subroutine agree(parallel, status, message)
       !! Whether all ranks are well; otherwise all get status and message of the first that is not.
+      implicit none (type, external)
       type(parallel_type), intent(in) :: parallel
       integer, intent(inout) :: status
       character(:), allocatable, intent(inout) :: message

@@ -157,7 +157,8 @@ contains
         call rename_file(part, path, status)
         if (status /= 0) message = trim(path) // ': could not be given its name'
       else
-        message = trim(path) // ': the restart could not be written: ' // trim(nf90_strerror(status))
+        message = trim(path) // ': the restart could not be written: ' &
+          // trim(nf90_strerror(status))
       end if
       if (status /= 0) call delete_file(part, n)
     end if

@@ -2,10 +2,10 @@ module host_transport
   !! Transport of all tracers by mass fluxes: finite volumes, van Leer's scheme with a monotone
   !! limiter, one direction after the other.
   !!
-  !! Each sweep also carries the air, so that a mixing ratio is always tracer over the air that is in
-  !! the cell at that moment: a constant one stays constant, and the air of a cell is back at its
-  !! mass when all three directions are done (as in Russell and Lerner 1981; the part of Lin and Rood
-  !! 1996 that matters here). East and west are divided into as many pieces as a row of a level needs,
+  !! Each sweep also carries the air, so that a mixing ratio is always tracer over the air that is
+  !! in the cell at that moment: a constant one stays constant, and the air of a cell is back at its
+  !! mass when all three directions are done (as in Russell and Lerner 1981; what Lin and Rood 1996
+  !! reach with inner operators). East and west are divided into as many pieces as a row needs,
   !! which near the poles may be several; the whole is repeated where any cell would lose more than
   !! it has. Either depends on the winds alone, hence not on how the globe is divided.
   use, intrinsic :: iso_fortran_env, only: int64

@@ -1,7 +1,7 @@
 module host_winds
-  !! Prescribed winds as mass fluxes through the faces of cells: functions of place and time, without
-  !! memory. Jets and trades that follow the season, an overturning circulation, the travelling waves
-  !! of `host_meteorology` with ascent in their crests, and a stream across the poles.
+  !! Prescribed winds as mass fluxes through the faces of cells: functions of place and time,
+  !! without memory. Jets and trades that follow the season, an overturning circulation, the
+  !! travelling waves of `host_meteorology` with ascent in their crests, a stream across the poles.
   !!
   !! Every part is a difference of a streamfunction at edges, so that what flows into a cell flows
   !! out of it to the last bits, and the mass of air in a cell never changes.

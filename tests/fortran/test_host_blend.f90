@@ -97,7 +97,7 @@ contains
     !! Of all shares, the cells above the threshold are at most that share, and nearly it.
     integer, parameter :: n = 4000
     integer :: histogram(n_bin), k, place
-    logical :: close, few
+    logical :: few, near
     real(wp) :: above, share, uncertainty(n)
     type(slot_type) :: slot
 
@@ -108,16 +108,16 @@ contains
       histogram(place) = histogram(place) + 1
     end do
     few = .true.
-    close = .true.
+    near = .true.
     do k = 1, 19
       share = 0.05_wp*k
       call set_threshold(slot, share, histogram)
       above = count(uncertainty > slot%threshold)/real(n, wp)
       few = few .and. above <= share
-      close = close .and. above > share - 0.03_wp
+      near = near .and. above > share - 0.03_wp
     end do
     call tests%that('never more than the share', few)
-    call tests%that('nearly the share', close)
+    call tests%that('nearly the share', near)
     histogram = 0
     histogram(1) = n
     call set_threshold(slot, 0.5_wp, histogram)

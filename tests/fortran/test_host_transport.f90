@@ -163,8 +163,8 @@ contains
           *(sin(north)*cos(tilt) - cos(east)*cos(north)*sin(tilt))
       end do
     end do
-    stream(:, 0) = stream(1, 0)
-    stream(:, grid%nlat) = stream(1, grid%nlat)
+    stream(:, 0) = sum(stream(:, 0))/nlon
+    stream(:, grid%nlat) = sum(stream(:, grid%nlat))/nlon
     do k = 1, nlev
       depth = (grid%hyai(k + 1) - grid%hyai(k) + 1.0e5_wp*(grid%hybi(k + 1) - grid%hybi(k)))/gravity
       do j = 1, grid%nlat
@@ -182,7 +182,7 @@ contains
     do k = 1, nlev
       transport%ratio(:, k, 1:grid%nlat, 1) = bell
     end do
-    steps = 8*nlon
+    steps = 4*nlon
     do t = 1, steps
       call transport%advect(grid, winds, period/steps, t, 1, ticks, exchange_ticks)
     end do
