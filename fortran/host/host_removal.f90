@@ -160,10 +160,10 @@ contains
   end subroutine scavenge
 
   elemental real(wp) function rained_out(tracer)
-    !! Share that does not come out of an updraught [1]
+    !! Share that does not come out of an updraught [1]; of SO2 most is oxidised in its droplets
     integer, intent(in) :: tracer
 
-    rained_out = 0.95_wp*in_liquid(class_of(tracer))
+    rained_out = merge(0.6_wp, 0.95_wp*in_liquid(class_of(tracer)), tracer == so2)
   end function rained_out
 
   elemental integer function class_of(tracer)
