@@ -5,7 +5,7 @@ program host
   use host_ledger, only: n_process, process_name
   use host_model, only: model_type
   use host_namelist, only: read_namelist, settings_type
-  use host_parallel, only: gather, parallel_type, start_parallel, stop_parallel
+  use host_parallel, only: agree, gather, parallel_type, start_parallel, stop_parallel
   use host_timer, only: component_name, in_microphysics, interval, n_component, now, seconds
   use host_tracers, only: budget_name, n_budget
   implicit none (type, external)
@@ -26,6 +26,7 @@ program host
   call start_parallel(parallel)
   root = parallel%rank == 0
   call read_namelist(path, settings, status, message)
+  call agree(parallel, status, message)
   if (status == 0) call run(settings, path)
   if (status /= 0 .and. root) write (error_unit, '(2a)') 'm7emu-host: ', message
   call stop_parallel()

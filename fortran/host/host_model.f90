@@ -20,7 +20,7 @@ module host_model
   use host_output, only: output_type
   use host_parallel, only: add_up, agree, largest, parallel_type
   use host_removal, only: deposit, scavenge, settle
-  use host_restart, only: identity_type, read_restart, set_up_identity, write_restart
+  use host_restart, only: check_path, identity_type, read_restart, set_up_identity, write_restart
   use host_surface, only: set_up_surface, surface_type
   use host_timer, only: in_chemistry, in_emissions, in_exchange, in_microphysics, in_mixing, &
     in_output, in_removal, in_shadow, in_transport, in_update, in_weather, in_wrapper, interval, &
@@ -123,6 +123,10 @@ contains
       shadow = allocated(this%slot%shadow)
       emulated = any(settings%slot%microphysics == [character(8) :: 'emulator', 'blend'])
       allocate (this%state(grid%nproma, grid%nlev, n_tracer, grid%nblocks), source=0.0_wp)
+      if (settings%restart /= '') then
+        call check_path(settings%restart, grid, status, message)
+        if (status /= 0) return
+      end if
       if (settings%restart_from /= '') then
         call read_restart(settings%restart_from, grid, settings%branch, this%identity, this%clock, &
           this%state, this%ledger, this%slot%threshold, this%cells, status, message)

@@ -12,7 +12,7 @@ module host_restart
   use host_microphysics, only: n_tally, slot_settings_type
   use host_parallel, only: add_up, agree
   use host_tracers, only: n_budget, n_tracer, tracer_name
-  use m7emu_recorder, only: delete_file, rename_file
+  use m7emu_recorder, only: delete_file, is_folder, rename_file
   use netcdf, only: nf90_close, nf90_clobber, nf90_create, nf90_def_dim, nf90_def_var, &
     nf90_double, nf90_enddef, nf90_get_att, nf90_get_var, nf90_global, nf90_inq_dimid, &
     nf90_inq_varid, nf90_inquire_attribute, nf90_inquire_dimension, nf90_netcdf4, nf90_noerr, &
@@ -20,7 +20,7 @@ module host_restart
   implicit none (type, external)
   private
   public :: identity_type, set_up_identity
-  public :: read_restart, write_restart
+  public :: check_path, read_restart, write_restart
 
   character(*), parameter :: format_name = 'm7emu-host restart 1'
   !! To be raised when the file or the model's equations change
@@ -88,6 +88,28 @@ contains
     end do
     write (mark, '(i0, a, 2z8.8)') length, ' bytes, ', sums
   end function fingerprint
+
+  subroutine check_path(path, grid, status, message)
+    !! Whether a restart can be written there; before any work.
+    character(*), intent(in) :: path
+    type(grid_type), intent(in) :: grid
+    integer, intent(out) :: status
+    character(:), allocatable, intent(out) :: message
+    character(256) :: reason
+    integer :: unit_number
+
+    status = 0
+    message = ''
+    if (grid%parallel%rank == 0) then
+      reason = 'is a folder'
+      status = merge(1, 0, is_folder(path))
+      if (status == 0) open (newunit=unit_number, file=trim(path) // '.try', status='replace', &
+        action='write', iostat=status, iomsg=reason)
+      if (status == 0) close (unit_number, status='delete', iostat=status, iomsg=reason)
+      if (status /= 0) message = '&run restart: ' // trim(path) // ': ' // trim(reason)
+    end if
+    call agree(grid%parallel, status, message)
+  end subroutine check_path
 
   subroutine write_restart(path, grid, clock, state, ledger, threshold, cells, identity, status, &
     message)

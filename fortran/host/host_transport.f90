@@ -417,23 +417,26 @@ contains
     integer, intent(in) :: n
     real(wp), intent(in) :: flux(n), half(n), air(n), inverse(n)
     real(wp), intent(inout) :: ratio(n)
-    integer :: i
-    real(wp) :: moved(0:n), slope(n + 1), wide(0:n + 1)
+    integer :: east, i, west
+    real(wp) :: moved(0:n), slope(n)
 
-    wide(1:n) = ratio
-    wide(0) = ratio(n)
-    wide(n + 1) = ratio(1)
-    do i = 1, n
-      slope(i) = limited(wide(i) - wide(i - 1), wide(i + 1) - wide(i), 0.5_wp, 0.5_wp)
+    do i = 2, n - 1
+      slope(i) = limited(ratio(i) - ratio(i - 1), ratio(i + 1) - ratio(i), 0.5_wp, 0.5_wp)
     end do
-    slope(n + 1) = slope(1)
-    do i = 1, n
-      moved(i) = flux(i)*merge(wide(i) + half(i)*slope(i), wide(i + 1) - half(i)*slope(i + 1), &
+    do i = 1, n, max(n - 1, 1)
+      west = merge(n, i - 1, i == 1)
+      east = merge(1, i + 1, i == n)
+      slope(i) = limited(ratio(i) - ratio(west), ratio(east) - ratio(i), 0.5_wp, 0.5_wp)
+    end do
+    do i = 1, n - 1
+      moved(i) = flux(i)*merge(ratio(i) + half(i)*slope(i), ratio(i + 1) - half(i)*slope(i + 1), &
         flux(i) >= 0.0_wp)
     end do
+    moved(n) = flux(n)*merge(ratio(n) + half(n)*slope(n), ratio(1) - half(n)*slope(1), &
+      flux(n) >= 0.0_wp)
     moved(0) = moved(n)
     do i = 1, n
-      ratio(i) = (wide(i)*air(i) + moved(i - 1) - moved(i))*inverse(i)
+      ratio(i) = (ratio(i)*air(i) + moved(i - 1) - moved(i))*inverse(i)
     end do
   end subroutine sweep_circle
 

@@ -361,6 +361,11 @@ BAD: dict[str, tuple[Groups, tuple[str, ...]]] = {
     "no folder": ({"output": {"file": "'no/host.nc'"}}, ("no/host.nc",)),
     "a folder": ({"output": {"file": "'folder'"}}, ("folder",)),
     "no folder for records": ({"output": {"records": "'no/r.nc'"}}, ("no/r.nc",)),
+    "no folder for the restart": ({"run": {"restart": "'no/r.nc'"}}, ("&run restart", "no/r.nc")),
+    "a folder for the restart": ({"run": {"restart": "'folder'"}}, ("&run restart", "folder")),
+    "restart between outputs": ({"run": {"restart_interval": 4}}, ("&run", "restart_interval = 4")),
+    "a restart over the output": ({"run": {"restart": "'host.nc'"}}, ("&run", "another file")),
+    "share above one": ({"physics": {"blend_share": 2}}, ("&physics", "blend_share = 2")),
     "one file twice": ({"output": {"records": "'host.nc'"}}, ("records",)),
 }
 
