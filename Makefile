@@ -12,6 +12,8 @@ g++ g++ --version
 gfortran gfortran --version
 nlohmann-json3-dev g++ -fsyntax-only -include nlohmann/json.hpp -x c++ /dev/null
 pkgconf pkg-config --version
+libmpich-dev mpifort --version
+mpich mpirun --version
 libnetcdff-dev pkg-config --exists netcdf-fortran
 python3-venv $(PYTHON) -c 'import ensurepip, venv'
 python3-dev $(PYTHON) -c 'import sysconfig; open(sysconfig.get_path("include") + "/Python.h")'

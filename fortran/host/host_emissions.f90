@@ -1,8 +1,5 @@
 module host_emissions
   !! Sources: maps drawn at the start and scaled to the world's totals, times season and wind.
-  !!
-  !! Until there is horizontal transport, a share of each continental source, `spread`, is released
-  !! in the free troposphere of its latitudes instead of at its place.
   use host_calendar, only: clock_type
   use host_constants, only: degree, earth_radius, molar_so2, molar_so4, pi, wp, year_length
   use host_grid, only: grid_type
@@ -22,12 +19,10 @@ module host_emissions
   real(wp), parameter :: total(n_source) = 1.0e9_wp*[real(wp) :: &
     90, 8, 20, 36, 15, 40, 19, 5000, 1100]/year_length
   !! SO2 thrice, DMS, BC and OC twice, OC, sea salt, dust [kg s-1]
-  logical, parameter :: spreads(n_source) = &
-    [.true., .false., .true., .false., .true., .true., .true., .false., .true.]
-  integer, parameter :: surface_layer = 1, stacks = 2, plume = 3, crater = 4, anywhere = 5
-  integer, parameter :: n_profile = 5
-  real(wp), parameter :: bottom(n_profile) = [real(wp) :: 0, 0, 0, 2000, 1000]
-  real(wp), parameter :: ceiling_height(n_profile) = [real(wp) :: 1, 400, 2500, 6000, 6500]
+  integer, parameter :: surface_layer = 1, stacks = 2, plume = 3, crater = 4
+  integer, parameter :: n_profile = 4
+  real(wp), parameter :: bottom(n_profile) = [real(wp) :: 0, 0, 0, 2000]
+  real(wp), parameter :: ceiling_height(n_profile) = [real(wp) :: 1, 400, 2500, 6000]
   !! Between which heights a source mixes at once [m]
   integer, parameter :: profile(n_source) = [stacks, surface_layer, crater, surface_layer, &
     surface_layer, plume, surface_layer, surface_layer, surface_layer]
@@ -58,23 +53,20 @@ module host_emissions
     [4, 2])
 
   type :: sources_type
-    real(wp), allocatable :: near(:, :, :), far(:, :, :)
-    !! Annual mean flux, at the place and spread [kg m-2 s-1] (nproma, n_source, nblocks)
+    real(wp), allocatable :: flux(:, :, :)
+    !! Annual mean [kg m-2 s-1] (nproma, n_source, nblocks)
   end type sources_type
 
 contains
 
-  pure subroutine set_up_sources(grid, surface, spread_share, sources)
+  subroutine set_up_sources(grid, surface, sources)
     type(grid_type), intent(in) :: grid
     type(surface_type), intent(in) :: surface
-    real(wp), intent(in) :: spread_share
     type(sources_type), intent(out) :: sources
-    integer :: b, i, k
-    real(wp) :: map(grid%nproma, grid%nblocks), ocean(grid%nproma, grid%nblocks), scale, share
-    real(wp) :: zonal(grid%nlat)
+    integer :: k
+    real(wp) :: map(grid%nproma, grid%nblocks), ocean(grid%nproma, grid%nblocks), scale
 
-    allocate (sources%near(grid%nproma, n_source, grid%nblocks), source=0.0_wp)
-    allocate (sources%far(grid%nproma, n_source, grid%nblocks), source=0.0_wp)
+    allocate (sources%flux(grid%nproma, n_source, grid%nblocks), source=0.0_wp)
     ocean = 1.0_wp - surface%land
     do k = 1, n_source
       select case (k)
@@ -96,38 +88,9 @@ contains
         map = surface%desert**2
       end select
       scale = total(k)/(4.0_wp*pi*earth_radius**2*max(grid%global_mean(map), tiny(1.0_wp)))
-      share = merge(spread_share, 0.0_wp, spreads(k))
-      sources%near(:, k, :) = (1.0_wp - share)*scale*map
-      call smear(grid, map, zonal)
-      do b = 1, grid%nblocks
-        do i = 1, grid%kproma(b)
-          sources%far(i, k, b) = share*scale*zonal(grid%row(b, i))
-        end do
-      end do
+      sources%flux(:, k, :) = scale*map
     end do
   end subroutine set_up_sources
-
-  pure subroutine smear(grid, map, zonal)
-    !! Zonal mean, spread over 15 degrees of latitude; the global mean stays.
-    type(grid_type), intent(in) :: grid
-    real(wp), intent(in) :: map(:, :)
-    real(wp), intent(out) :: zonal(grid%nlat)
-    integer :: b, i, j
-    real(wp) :: kernel(grid%nlat), row(grid%nlat)
-
-    row = 0.0_wp
-    do b = 1, grid%nblocks
-      do i = 1, grid%kproma(b)
-        j = grid%row(b, i)
-        row(j) = row(j) + map(i, b)/grid%nlon
-      end do
-    end do
-    zonal = 0.0_wp
-    do j = 1, grid%nlat
-      kernel = exp(-0.5_wp*((grid%latitude - grid%latitude(j))/15.0_wp)**2)
-      zonal = zonal + row(j)*grid%row_weight(j)*kernel/dot_product(kernel, grid%row_weight)
-    end do
-  end subroutine smear
 
   pure subroutine emit(grid, sources, clock, air, block, scale, tendency, emitted, entry)
     !! Add the emissions of a block to the tendencies.
@@ -172,9 +135,7 @@ contains
           strength = max(air%gust(i) - 6.5_wp, 0.0_wp)*air%gust(i)**2/72.0_wp
         case default
         end select
-        call release(k, profile(k), strength*sources%near(i, k, block), flux(:, :, i))
-        if (k == desert) strength = 1.0_wp + 0.5_wp*clock%season(160.0_wp)*sin(2.0_wp*phi)
-        call release(k, anywhere, strength*sources%far(i, k, block), flux(:, :, i))
+        call release(k, profile(k), strength*sources%flux(i, k, block), flux(:, :, i))
       end do
     end do
 

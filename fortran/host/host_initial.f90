@@ -22,10 +22,10 @@ contains
     real(wp), intent(inout) :: state(grid%nproma, grid%nlev, n_tracer)
     !! Mixing ratios, 0 on entry
     integer :: i
-    real(wp) :: flux(size(sources%near, 2))
+    real(wp) :: flux(size(sources%flux, 2))
 
     do i = 1, grid%kproma(block)
-      flux = sources%near(i, :, block) + sources%far(i, :, block)
+      flux = sources%flux(i, :, block)
       ! Sources in the order of host_emissions: SO2 of industry, ships and volcanoes, DMS, ...
       call put(so2, 0, 0, 0.0_wp, 1.0_wp, sum(flux(:3)) + flux(4), 2500.0_wp)
       call put(dms, 0, 0, 0.0_wp, 1.0_wp, flux(4), 1000.0_wp)

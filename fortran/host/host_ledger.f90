@@ -9,14 +9,15 @@ module host_ledger
   public :: ledger_type, set_up_ledger
   public :: column_sum, enter
 
-  integer, parameter, public :: n_process = 8
-  integer, parameter, public :: emission = 1, mixing = 2, chemistry = 3, microphysics_process = 4
-  integer, parameter, public :: sedimentation = 5, dry_deposition = 6, wet_deposition = 7
-  integer, parameter, public :: borrowing = 8
-  !! Mixing, chemistry and microphysics only move matter: their entries are what they lose by it
-  character(15), parameter, public :: process_name(n_process) = [character(15) :: 'emission', &
-    'mixing', 'chemistry', 'microphysics', 'sedimentation', 'dry_deposition', 'wet_deposition', &
-    'borrowing']
+  integer, parameter, public :: n_process = 10
+  integer, parameter, public :: transport = 1, emission = 2, mixing = 3, convection = 4
+  integer, parameter, public :: chemistry = 5, microphysics_process = 6, sedimentation = 7
+  integer, parameter, public :: dry_deposition = 8, wet_deposition = 9, borrowing = 10
+  !! Transport, mixing, convection, chemistry and microphysics only move matter: their entries over
+  !! the globe are what they lose by it
+  character(15), parameter, public :: process_name(n_process) = [character(15) :: 'transport', &
+    'emission', 'mixing', 'convection', 'chemistry', 'microphysics', 'sedimentation', &
+    'dry_deposition', 'wet_deposition', 'borrowing']
 
   type :: ledger_type
     real(wp), allocatable :: entry(:, :, :, :)
@@ -26,7 +27,7 @@ module host_ledger
     integer, allocatable :: negatives(:)
     !! Values below zero that a process left, beyond rounding (nblocks)
   contains
-    procedure :: total
+    procedure :: totals
     procedure :: closure
   end type ledger_type
 
@@ -73,33 +74,33 @@ contains
     end do
   end subroutine column_sum
 
-  pure real(wp) function total(this, grid, budget, process)
-    !! Global mean of an entry [kg m-2]
+  function totals(this, grid)
+    !! Global means of all entries [kg m-2] (n_budget, n_process)
     class(ledger_type), intent(in) :: this
     type(grid_type), intent(in) :: grid
-    integer, intent(in) :: budget, process
+    real(wp) :: totals(n_budget, n_process)
 
-    total = grid%global_mean(this%entry(:, budget, process, :))
-  end function total
+    totals = reshape(grid%global_means(reshape(this%entry, &
+      [grid%nproma, n_budget*n_process, grid%nblocks])), [n_budget, n_process])
+  end function totals
 
-  pure real(wp) function closure(this, grid, budget)
-    !! Change of the burden not accounted for by sources and sinks, over the larger of what came
-    !! in and what there is [1]
+  function closure(this, grid)
+    !! Change of each burden not accounted for by sources and sinks, over the larger of what came
+    !! in and what there is [1] (n_budget)
     class(ledger_type), intent(in) :: this
     type(grid_type), intent(in) :: grid
-    integer, intent(in) :: budget
     integer, parameter :: external(*) = &
       [emission, sedimentation, dry_deposition, wet_deposition, borrowing]
     integer :: k
-    real(wp) :: change, flow, now, scale
+    real(wp) :: change(n_budget), closure(n_budget), flow(n_budget, n_process), scale(n_budget)
 
-    now = grid%global_mean(this%burden(:, budget, :))
-    change = now - grid%global_mean(this%start(:, budget, :))
-    scale = max(now, tiny(1.0_wp))
+    flow = this%totals(grid)
+    scale = grid%global_means(this%burden)
+    change = scale - grid%global_means(this%start)
+    scale = max(scale, tiny(1.0_wp))
     do k = 1, size(external)
-      flow = this%total(grid, budget, external(k))
-      change = change - flow
-      scale = max(scale, abs(flow))
+      change = change - flow(:, external(k))
+      scale = max(scale, abs(flow(:, external(k))))
     end do
     closure = abs(change)/scale
   end function closure

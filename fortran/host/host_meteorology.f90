@@ -9,7 +9,7 @@ module host_meteorology
   private
   public :: meteorology_type, set_up_meteorology
   public :: weather
-  public :: saturation_ice, saturation_water
+  public :: saturation_ice, saturation_water, waves
 
   real(wp), parameter :: scale_height = 7400.0_wp
   !! Of the height coordinate in which temperature is given [m]
@@ -183,7 +183,7 @@ contains
       end do
     end do
 
-    ! Turbulence in the boundary layer; above it, what stands for convection and weather.
+    ! Turbulence in the boundary layer; above it, what stands for shallow convection and weather.
     air%diffusivity(:kproma, nlev) = 0.0_wp
     do k = 1, nlev - 1
       do i = 1, kproma
@@ -191,8 +191,8 @@ contains
         s = min(above/air%boundary_layer_height(i), 1.0_wp)
         friction = 0.05_wp*air%wind(i) + 0.25_wp*surface%land(i, block)*max(afternoon(i), 0.0_wp)
         tropopause = min(above/top(i), 1.0_wp)
-        convection = max(0.3_wp + wave(i), 0.0_wp)*(20.0_wp*deep(i) &
-          + 10.0_wp*max(1.0_wp + 2.0_wp*surface%land(i, block)*summer(i), 0.0_wp))
+        convection = max(0.3_wp + wave(i), 0.0_wp)*(10.0_wp*deep(i) &
+          + 5.0_wp*max(1.0_wp + 2.0_wp*surface%land(i, block)*summer(i), 0.0_wp))
         eddy = (4.0_wp + convection)*(1.0_wp - tropopause)*(1.0_wp - 0.75_wp*sinking(i))
         air%diffusivity(i, k) = 0.15_wp + eddy + 0.4_wp*friction*above*(1.0_wp - s)**2
       end do

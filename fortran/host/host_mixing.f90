@@ -1,12 +1,21 @@
 module host_mixing
-  !! Vertical diffusion, implicit in time: conserves mass, keeps tracers positive.
+  !! Vertical diffusion, implicit in time, and deep convection with the rain that it forms: both
+  !! keep tracers positive, and what nothing washes out is conserved.
   use host_constants, only: wp
   use host_ledger, only: column_sum, enter
   use host_meteorology, only: meteorology_type
+  use host_removal, only: rained_out
   use host_tracers, only: advance, n_budget, n_tracer
   implicit none (type, external)
   private
-  public :: mix
+  public :: convect, mix
+
+  real(wp), parameter :: air_per_rain = 300.0_wp
+  !! Mass of air that leaves the boundary layer upwards for one of rain [1]
+  real(wp), parameter :: coldest = 225.0_wp, warmest = 290.0_wp
+  !! At the top of the updraught, and below which lowest layer there is none [K]
+  real(wp), parameter :: most = 0.5_wp
+  !! Of a layer that may leave it in a timestep
 
 contains
 
@@ -69,4 +78,80 @@ contains
       call enter(kproma, kbdim, n, change, entry)
     end do
   end subroutine mix
+
+  pure subroutine convect(kproma, kbdim, klev, timestep, air, before, tendency, entry, wet_entry)
+    !! An updraught in proportion to the rain takes air of the boundary layer and leaves it, evenly
+    !! by mass, in all layers above that are warm enough; between them the air sinks (explicit and
+    !! upstream). What is in its droplets rains out.
+    integer, intent(in) :: kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    !! [s]
+    type(meteorology_type), intent(in) :: air
+    real(wp), intent(in) :: before(kbdim, klev, n_tracer)
+    !! x(t-1)
+    real(wp), intent(inout) :: tendency(kbdim, klev, n_tracer)
+    real(wp), intent(inout) :: entry(kbdim, n_budget), wet_entry(kbdim, n_budget)
+    !! What convection failed to conserve, and what it rained out [kg m-2]
+    integer :: i, k, n
+    real(wp) :: left
+    real(wp), dimension(kbdim) :: aloft, below, change, inflow, lift, limit, updraught
+    real(wp), dimension(kbdim, klev) :: now, given, sinking, taken
+
+    ! Shares of the updraught that a layer takes and gives; what sinks through its lower side.
+    aloft(:kproma) = 0.0_wp
+    below(:kproma) = 0.0_wp
+    do k = 1, klev
+      do i = 1, kproma
+        taken(i, k) = merge(air%air_mass(i, k), 0.0_wp, k == klev &
+          .or. air%height(i, k) < air%boundary_layer_height(i))
+        given(i, k) = merge(air%air_mass(i, k), 0.0_wp, taken(i, k) <= 0.0_wp &
+          .and. air%temperature(i, k) > coldest .and. air%pressure(i, k) > 1.0e4_wp)
+        below(i) = below(i) + taken(i, k)
+        aloft(i) = aloft(i) + given(i, k)
+      end do
+    end do
+    lift(:kproma) = 0.0_wp
+    limit(:kproma) = huge(1.0_wp)
+    do k = 1, klev
+      do i = 1, kproma
+        taken(i, k) = taken(i, k)/below(i)
+        given(i, k) = given(i, k)/max(aloft(i), tiny(1.0_wp))
+        lift(i) = lift(i) + given(i, k) - taken(i, k)
+        sinking(i, k) = max(lift(i), 0.0_wp)
+        limit(i) = min(limit(i), &
+          most*air%air_mass(i, k)/max(sinking(i, k) + taken(i, k), 1.0e-9_wp))
+      end do
+    end do
+    do i = 1, kproma
+      sinking(i, klev) = 0.0_wp
+      lift(i) = min(timestep*air_per_rain*air%precipitation(i), limit(i)) &
+        *merge(1.0_wp, 0.0_wp, air%temperature(i, klev) > warmest .and. aloft(i) > 0.0_wp)
+    end do
+
+    do n = 1, n_tracer
+      call advance(kproma, kbdim, klev, timestep, before(:, :, n), tendency(:, :, n), now)
+      updraught(:kproma) = 0.0_wp
+      inflow(:kproma) = 0.0_wp
+      do k = 1, klev
+        do i = 1, kproma
+          updraught(i) = updraught(i) + taken(i, k)*now(i, k)
+        end do
+      end do
+      left = 1.0_wp - rained_out(n)
+      do k = 1, klev
+        do i = 1, kproma
+          below(i) = sinking(i, k)*now(i, k)
+          now(i, k) = lift(i)*(given(i, k)*left*updraught(i) - taken(i, k)*now(i, k) + inflow(i) &
+            - below(i))/air%air_mass(i, k)
+          inflow(i) = below(i)
+          tendency(i, k, n) = tendency(i, k, n) + now(i, k)/timestep
+        end do
+      end do
+      updraught(:kproma) = -lift(:kproma)*rained_out(n)*updraught(:kproma)
+      call enter(kproma, kbdim, n, updraught, wet_entry)
+      call column_sum(kproma, kbdim, klev, air%air_mass, now, change)
+      change(:kproma) = change(:kproma) - updraught(:kproma)
+      call enter(kproma, kbdim, n, change, entry)
+    end do
+  end subroutine convect
 end module host_mixing

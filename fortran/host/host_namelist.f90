@@ -21,6 +21,12 @@ module host_namelist
     integer :: threads = 0
     !! 0: as OpenMP decides
     character(16) :: initial = 'analytic'
+    character(512) :: restart = '', restart_from = ''
+    !! Files; '': none
+    real(wp) :: restart_interval = 0.0_wp
+    !! [h]; 0: at the end only
+    logical :: branch = .false.
+    !! Whether what goes on from a restart may differ in its physics
     ! &grid
     integer :: nlon = 48, nlat = 24, nlev = 19, nproma = 64
     ! &physics
@@ -29,8 +35,7 @@ module host_namelist
     !! [K]
     real(wp) :: emission_scale = 1.0_wp
     !! Of what people emit [1]
-    real(wp) :: spread = 0.35_wp
-    !! Share of continental sources that stands in for horizontal transport [1]
+    logical :: transport = .true.
     ! &output
     character(512) :: file = 'host.nc'
     real(wp) :: interval = 24.0_wp
@@ -58,14 +63,17 @@ contains
 
     character(16) :: initial, microphysics, profile, water, nucleation, shadow_with, precision
     character(16) :: emulator_device
-    character(512) :: emulator_file, file, records
+    character(512) :: emulator_file, file, records, restart, restart_from
     character(name_length) :: mean(n_names), instant(n_names)
     integer :: start_day, threads, nlon, nlat, nlev, nproma, substeps, shadow_substeps, compression
-    real(wp) :: days, timestep, warming, emission_scale, spread, interval, record_fraction
-    namelist /run/ start_day, days, timestep, threads, initial
+    logical :: branch, transport
+    real(wp) :: days, timestep, warming, emission_scale, interval, record_fraction, blend_share
+    real(wp) :: restart_interval
+    namelist /run/ start_day, days, timestep, threads, initial, restart, restart_interval, &
+      restart_from, branch
     namelist /grid/ nlon, nlat, nlev, nproma
     namelist /physics/ microphysics, profile, water, nucleation, substeps, emulator_file, &
-      emulator_device, shadow_with, shadow_substeps, warming, emission_scale, spread
+      emulator_device, shadow_with, shadow_substeps, blend_share, warming, emission_scale, transport
     namelist /output/ file, interval, mean, instant, precision, compression, records, &
       record_fraction
 
@@ -83,6 +91,10 @@ contains
       timestep = settings%timestep
       threads = settings%threads
       initial = settings%initial
+      restart = settings%restart
+      restart_interval = settings%restart_interval
+      restart_from = settings%restart_from
+      branch = settings%branch
       read (lines, nml=run, iostat=status, iomsg=reason)
       if (status /= 0) call explain('run')
       settings%start_day = start_day
@@ -90,6 +102,10 @@ contains
       settings%timestep = timestep
       settings%threads = threads
       settings%initial = initial
+      settings%restart = restart
+      settings%restart_interval = restart_interval
+      settings%restart_from = restart_from
+      settings%branch = branch
     end if
     if (status == 0 .and. there(2)) then
       nlon = settings%nlon
@@ -115,15 +131,17 @@ contains
       shadow_substeps = settings%slot%shadow_substeps
       warming = settings%warming
       emission_scale = settings%emission_scale
-      spread = settings%spread
+      blend_share = settings%slot%blend_share
+      transport = settings%transport
       read (lines, nml=physics, iostat=status, iomsg=reason)
       if (status /= 0) call explain('physics')
       settings%slot = slot_settings_type(microphysics=microphysics, profile=profile, &
         water=water, nucleation=nucleation, substeps=substeps, emulator_file=emulator_file, &
-        emulator_device=emulator_device, shadow_with=shadow_with, shadow_substeps=shadow_substeps)
+        emulator_device=emulator_device, shadow_with=shadow_with, shadow_substeps=shadow_substeps, &
+        blend_share=blend_share)
       settings%warming = warming
       settings%emission_scale = emission_scale
-      settings%spread = spread
+      settings%transport = transport
     end if
     if (status == 0 .and. there(4)) then
       file = settings%file
@@ -265,13 +283,14 @@ contains
     call real_number('run', 'timestep', settings%timestep, 1.0_wp, 86400.0_wp)
     call real_number('run', 'days', settings%days, 0.0_wp, 36500.0_wp)
     call whole('run', 'threads', settings%threads, 0, 1024)
+    call real_number('run', 'restart_interval', settings%restart_interval, 0.0_wp, 87600.0_wp)
     call choice('run', 'initial', settings%initial, [character(16) :: 'analytic', 'empty'])
     call whole('grid', 'nlon', settings%nlon, 1, 4096)
     call whole('grid', 'nlat', settings%nlat, 1, 2048)
     call whole('grid', 'nlev', settings%nlev, 4, 200)
     call whole('grid', 'nproma', settings%nproma, 1, 1048576)
     call choice('physics', 'microphysics', settings%slot%microphysics, &
-      [character(16) :: 'm7', 'emulator', 'shadow'])
+      [character(16) :: 'm7', 'emulator', 'shadow', 'blend'])
     call choice('physics', 'shadow_with', settings%slot%shadow_with, &
       [character(16) :: 'm7', 'emulator'])
     call choice('physics', 'profile', settings%slot%profile, [character(16) :: 'ham2', 'm7_2004'])
@@ -282,7 +301,7 @@ contains
     call whole('physics', 'shadow_substeps', settings%slot%shadow_substeps, 0, 1024)
     call real_number('physics', 'warming', settings%warming, -20.0_wp, 20.0_wp)
     call real_number('physics', 'emission_scale', settings%emission_scale, 0.0_wp, 100.0_wp)
-    call real_number('physics', 'spread', settings%spread, 0.0_wp, 1.0_wp)
+    call real_number('physics', 'blend_share', settings%slot%blend_share, 0.0_wp, 1.0_wp)
     if (settings%file == '' .and. status == 0) call refuse('output', 'file', "''", 'a file name')
     if (settings%records == settings%file .and. status == 0) then
       call refuse('output', 'records', "'" // trim(settings%records) // "'", 'another file')
@@ -300,6 +319,15 @@ contains
     steps = settings%interval*3600.0_wp/settings%timestep
     if ((abs(steps - nint(steps)) > 1.0e-6_wp .or. nint(steps) < 1) .and. status == 0) then
       call refuse('output', 'interval', number(settings%interval), 'one or more whole timesteps')
+    end if
+    steps = settings%restart_interval/settings%interval
+    if (abs(steps - nint(steps)) > 1.0e-6_wp .and. status == 0) then
+      call refuse('run', 'restart_interval', number(settings%restart_interval), &
+        'a multiple of &output interval')
+    end if
+    if (status == 0 .and. settings%restart /= '') then
+      if (settings%restart == settings%file .or. settings%restart == settings%records) call &
+        refuse('run', 'restart', "'" // trim(settings%restart) // "'", 'another file')
     end if
     call set_up_fields(fields)
     do n = 1, n_names

@@ -1,12 +1,12 @@
 module host_output
   !! The netCDF output: time means and instantaneous fields (CF), ledger, comparison with a shadow.
-  !! Written under a temporary name, which becomes the file when the run has ended well.
+  !! Rank 0 writes, under a temporary name, which becomes the file when the run has ended well.
   use host_constants, only: wp
   use host_fields, only: field_type, select_fields, set_up_fields, value_of
   use host_grid, only: grid_type
   use host_ledger, only: ledger_type, n_process, process_name
   use host_meteorology, only: meteorology_type
-  use host_microphysics, only: aerosol_type, n_compared
+  use host_microphysics, only: aerosol_type, n_compared, n_tally
   use host_timer, only: component_name, n_component
   use host_tracers, only: budget_name, h2so4, n_budget, n_tracer, tracer_name
   use m7emu_recorder, only: delete_file, is_folder, rename_file
@@ -38,7 +38,8 @@ module host_output
     real(wp) :: from = 0.0_wp
     !! Beginning of the interval [days]
     integer :: id = -1, time = -1, time_bounds = -1, entry = -1, burden = -1, closure = -1
-    integer :: negatives = -1, shadow = -1, seconds = -1
+    integer :: negatives = -1, shadow = -1, seconds = -1, cells = -1, exchanged = -1
+    logical :: root = .true., compares = .false.
     real(wp), allocatable :: map(:, :), cube(:, :, :)
   contains
     procedure :: open => open_output
@@ -50,8 +51,8 @@ module host_output
 
 contains
 
-  subroutine open_output(this, path, grid, mean, instant, precision, compression, shadow, history, &
-    settings, from, status, message)
+  subroutine open_output(this, path, grid, mean, instant, precision, compression, shadow, &
+    emulated, history, settings, from, status, message)
     !! Create the file, before any work.
     class(output_type), intent(inout) :: this
     character(*), intent(in) :: path
@@ -61,7 +62,8 @@ contains
     character(*), intent(in) :: precision
     !! 'single' or 'double'
     integer, intent(in) :: compression
-    logical, intent(in) :: shadow
+    logical, intent(in) :: shadow, emulated
+    !! A shadow to compare with; an emulator that flags cells
     character(*), intent(in) :: history, settings
     !! Global attributes
     real(wp), intent(in) :: from
@@ -70,17 +72,23 @@ contains
     character(:), allocatable, intent(out) :: message
     integer :: bounds, budget, component, height, interfaces, latitude, levels, longitude, process
     integer :: letters, total
-    integer :: budget_names, component_names, compared, compared_names, process_names
+    integer :: budget_names, component_names, compared, compared_names, process_names, tallies
+    integer :: tally_names
     integer :: hyai, hybi, hyam, hybm, lat, lat_bounds, lev, lon, time
 
     this%path = trim(path)
     this%part = this%path // '.part'
     this%from = from
+    this%root = grid%parallel%rank == 0
+    this%compares = shadow
     total = 0
     call claim(mean, this%mean)
     call claim(instant, this%instant)
     allocate (this%buffer(grid%nproma, total, grid%nblocks), source=0.0_wp)
     allocate (this%map(grid%nlon, grid%nlat), this%cube(grid%nlon, grid%nlat, grid%nlev))
+    status = nf90_noerr
+    message = ''
+    if (.not. this%root) return
 
     if (is_folder(this%path)) then
       status = 1
@@ -153,6 +161,15 @@ contains
       component_names)
     call define('component_seconds', nf90_double, [component], &
       'time spent in a component, summed over threads', 's', this%seconds)
+    call define('exchanged_bytes', nf90_double, [integer ::], &
+      'sent between ranks by transport, in all', '1', this%exchanged)
+    if (emulated) then
+      call check(nf90_def_dim(this%id, 'tally', n_tally, tallies), status)
+      call define('tally_name', nf90_char, [letters, tallies], &
+        'flag of the emulator, and why a cell went to M7', '1', tally_names)
+      call define('cells', nf90_double, [tallies, time], &
+        'cells by flag, and cells handed back to M7, since the start', '1', this%cells)
+    end if
     if (shadow) then
       call check(nf90_def_dim(this%id, 'compared', n_compared, compared), status)
       call define('compared_name', nf90_char, [letters, compared], 'compared variables', '1', &
@@ -181,6 +198,8 @@ contains
     call check(nf90_put_var(this%id, process_names, padded(process_name)), status)
     call check(nf90_put_var(this%id, budget_names, padded(budget_name)), status)
     call check(nf90_put_var(this%id, component_names, padded(component_name)), status)
+    if (emulated) call check(nf90_put_var(this%id, tally_names, [character(16) :: 'fine', &
+      'extrapolating', 'outside', 'invalid', 'm7_flagged', 'm7_uncertain']), status)
     if (shadow) call check(nf90_put_var(this%id, compared_names, &
       padded([tracer_name(h2so4), tracer_name(:h2so4 - 1)])), status)
     message = ''
@@ -284,7 +303,7 @@ contains
     end do
   end subroutine sample
 
-  subroutine write_output(this, grid, days, ledger, squares, status, message)
+  subroutine write_output(this, grid, days, ledger, squares, negatives, cells, status, message)
     !! Write the interval that ends now, and begin the next.
     class(output_type), intent(inout) :: this
     type(grid_type), intent(in) :: grid
@@ -293,82 +312,103 @@ contains
     type(ledger_type), intent(in) :: ledger
     real(wp), intent(inout) :: squares(:, :, :)
     !! Of the shadow's differences, summed over the interval (nproma, n_compared, nblocks)
+    integer, intent(in) :: negatives
+    !! Of all ranks
+    real(wp), intent(in) :: cells(n_tally)
+    !! By flag, of all ranks
     integer, intent(out) :: status
+    !! On rank 0
     character(:), allocatable, intent(out) :: message
-    integer :: b, i, k, n
-    real(wp) :: rms(n_compared), whole(n_budget, n_process)
+    integer :: n
+    real(wp) :: burden(n_budget), closure(n_budget), rms(n_compared), whole(n_budget, n_process)
 
     status = nf90_noerr
     this%records = this%records + 1
+    whole = ledger%totals(grid)
+    closure = ledger%closure(grid)
+    burden = grid%global_means(ledger%burden)
+    call put_all(this%mean, 1.0_wp/max(this%samples, 1))
+    call put_all(this%instant, 1.0_wp)
+    if (this%compares) then
+      rms = sums(squares)
+      squares = 0.0_wp
+    end if
+    this%buffer = 0.0_wp
+    n = this%samples
+    this%samples = 0
+    message = ''
+    if (.not. this%root) return
     call check(nf90_put_var(this%id, this%time, days, start=[this%records]), status)
     call check(nf90_put_var(this%id, this%time_bounds, [this%from, days], &
       start=[1, this%records]), status)
-    call put(this%mean, 1.0_wp/max(this%samples, 1))
-    call put(this%instant, 1.0_wp)
-    do n = 1, n_budget
-      do k = 1, n_process
-        whole(n, k) = ledger%total(grid, n, k)
-      end do
-      call check(nf90_put_var(this%id, this%closure, ledger%closure(grid, n), &
-        start=[n, this%records]), status)
-      call check(nf90_put_var(this%id, this%burden, &
-        grid%global_mean(ledger%burden(:, n, :)), start=[n, this%records]), status)
-    end do
+    this%from = days
+    call check(nf90_put_var(this%id, this%closure, closure, start=[1, this%records]), status)
+    call check(nf90_put_var(this%id, this%burden, burden, start=[1, this%records]), status)
     call check(nf90_put_var(this%id, this%entry, whole, start=[1, 1, this%records]), status)
-    call check(nf90_put_var(this%id, this%negatives, sum(ledger%negatives), &
-      start=[this%records]), status)
+    call check(nf90_put_var(this%id, this%negatives, negatives, start=[this%records]), status)
+    if (this%cells >= 0) call check(nf90_put_var(this%id, this%cells, cells, &
+      start=[1, this%records]), status)
     if (this%shadow >= 0) then
-      rms = 0.0_wp
-      do b = 1, grid%nblocks
-        do i = 1, grid%kproma(b)
-          rms = rms + squares(i, :, b)
-        end do
-      end do
-      rms = sqrt(rms/(real(grid%columns, wp)*grid%nlev*max(this%samples, 1)))
+      rms = sqrt(rms/(real(grid%nlon, wp)*grid%nlat*grid%nlev*max(n, 1)))
       call check(nf90_put_var(this%id, this%shadow, rms, start=[1, this%records]), status)
-      squares = 0.0_wp
     end if
     call check(nf90_sync(this%id), status)
-    this%buffer = 0.0_wp
-    this%samples = 0
-    this%from = days
-    message = ''
     if (status /= nf90_noerr) message = this%path // ': ' // trim(nf90_strerror(status))
 
   contains
 
-    subroutine put(slots, factor)
+    subroutine put_all(slots, factor)
+      !! Gathered from all ranks, level by level.
       type(slot_type), intent(in) :: slots(:)
       real(wp), intent(in) :: factor
-      integer :: level, slot
+      integer :: slot
 
       do slot = 1, size(slots)
         if (slots(slot)%field%levels) then
-          do level = 1, grid%nlev
-            call grid%to_map(this%buffer(:, slots(slot)%first + level - 1, :), &
-              this%cube(:, :, level))
-          end do
-          call check(nf90_put_var(this%id, slots(slot)%variable, factor*this%cube, &
-            start=[1, 1, 1, this%records]), status)
+          associate (first => slots(slot)%first)
+            call grid%to_cube(this%buffer(:, first:first + grid%nlev - 1, :), this%cube)
+          end associate
+          if (this%root) call check(nf90_put_var(this%id, slots(slot)%variable, &
+            factor*this%cube, start=[1, 1, 1, this%records]), status)
         else
           call grid%to_map(this%buffer(:, slots(slot)%first, :), this%map)
-          call check(nf90_put_var(this%id, slots(slot)%variable, factor*this%map, &
+          if (this%root) call check(nf90_put_var(this%id, slots(slot)%variable, factor*this%map, &
             start=[1, 1, this%records]), status)
         end if
       end do
-    end subroutine put
+    end subroutine put_all
+
+    function sums(fields)
+      !! Over columns, in the same order always; on rank 0
+      real(wp), intent(in) :: fields(:, :, :)
+      integer :: j, n
+      real(wp) :: globe(grid%nlon, size(fields, 2), grid%nlat), sums(size(fields, 2))
+
+      call grid%to_globe(fields, globe)
+      sums = 0.0_wp
+      if (.not. this%root) return
+      do j = 1, grid%nlat
+        do n = 1, size(sums)
+          sums(n) = sums(n) + sum(globe(:, n, j))
+        end do
+      end do
+    end function sums
   end subroutine write_output
 
-  subroutine close_output(this, seconds, status, message)
+  subroutine close_output(this, seconds, exchanged, status, message)
     !! Finish the file and give it its name.
     class(output_type), intent(inout) :: this
-    real(wp), intent(in) :: seconds(n_component)
+    real(wp), intent(in) :: seconds(n_component), exchanged
+    !! [s], bytes; of all ranks
     integer, intent(out) :: status
     character(:), allocatable, intent(out) :: message
     integer :: n
 
     message = ''
+    status = 0
+    if (.not. this%root) return
     status = nf90_put_var(this%id, this%seconds, seconds)
+    call check(nf90_put_var(this%id, this%exchanged, exchanged), status)
     call check(nf90_close(this%id), status)
     this%id = -1
     if (status == nf90_noerr) call rename_file(this%part, this%path, status)

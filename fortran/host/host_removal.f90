@@ -7,7 +7,7 @@ module host_removal
   use m7_modes, only: ai, as, ci, cs, ln_sigma, n_mode
   implicit none (type, external)
   private
-  public :: deposit, scavenge, settle
+  public :: deposit, rained_out, scavenge, settle
 
   ! NS KS AS CS KI AI CI, H2SO4, SO2, DMS.
   real(wp), parameter :: land_velocity(n_mode + 3) = &
@@ -158,6 +158,13 @@ contains
       call enter(kproma, kbdim, n, lost, entry)
     end do
   end subroutine scavenge
+
+  elemental real(wp) function rained_out(tracer)
+    !! Share that does not come out of an updraught [1]; of SO2 most is oxidised in its droplets
+    integer, intent(in) :: tracer
+
+    rained_out = merge(0.6_wp, 0.95_wp*in_liquid(class_of(tracer)), tracer == so2)
+  end function rained_out
 
   elemental integer function class_of(tracer)
     !! Place of a tracer in the tables above: its mode, or gases after the modes

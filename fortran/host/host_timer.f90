@@ -6,13 +6,14 @@ module host_timer
   private
   public :: interval, now, seconds
 
-  integer, parameter, public :: n_component = 10
+  integer, parameter, public :: n_component = 12
   integer, parameter, public :: in_weather = 1, in_emissions = 2, in_mixing = 3, in_chemistry = 4
   integer, parameter, public :: in_wrapper = 5, in_microphysics = 6, in_removal = 7
   integer, parameter, public :: in_update = 8, in_output = 9, in_shadow = 10
+  integer, parameter, public :: in_transport = 11, in_exchange = 12
   character(12), parameter, public :: component_name(n_component) = [character(12) :: &
     'meteorology', 'emissions', 'mixing', 'chemistry', 'wrapper', 'microphysics', 'removal', &
-    'update', 'output', 'shadow']
+    'update', 'output', 'shadow', 'transport', 'exchange']
 
 contains
 

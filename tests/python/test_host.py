@@ -1,9 +1,14 @@
 """The host model, run as a program on a tiny grid."""
 
+import os
+import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import modelfiles
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,9 +18,11 @@ from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS, lookup, names
 
 ROOT = Path(__file__).parents[2]
 HOST = ROOT / "build/release/fortran/host/m7emu-host"
+MODEL = ROOT / "tests/abi/ham2.safetensors"
+TIMING = ["component_seconds", "exchanged_bytes"]
 RECORDED = names(ENVIRONMENT)[:5] + names(PROGNOSTICS)
 TINY: dict[str, dict[str, object]] = {
-    "run": {"days": 0.25},
+    "run": {"days": 0.25, "threads": 1},
     "grid": {"nlon": 9, "nlat": 6, "nlev": 11},
     "output": {"file": "'host.nc'", "interval": 3, "precision": "'double'"},
 }
@@ -28,14 +35,35 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(tmp_path: Path) -> Run:
     """Run the host in an empty folder with TINY and what is given on top, or with other text."""
 
-    def start(text: str = "", **extra: dict[str, object]) -> "subprocess.CompletedProcess[str]":
+    def start(
+        text: str = "", ranks: int = 0, **extra: dict[str, object]
+    ) -> "subprocess.CompletedProcess[str]":
         groups = {name: TINY.get(name, {}) | extra.get(name, {}) for name in TINY | extra}
         (tmp_path / "host.nml").write_text(text or namelist(groups))
         return subprocess.run(
-            [str(HOST), "host.nml"], cwd=tmp_path, capture_output=True, text=True, check=False
+            [*launcher(ranks), str(HOST), "host.nml"],
+            cwd=tmp_path,
+            env=ENVIRON,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     return start
+
+
+# Open MPI asks for these where there are fewer cores than ranks, or the user is root. Waiting
+# threads leave the cores to others.
+ENVIRON = os.environ | {
+    "OMP_WAIT_POLICY": "passive",
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+}
+
+
+def launcher(ranks: int) -> list[str]:
+    return [shutil.which("mpirun") or "mpirun", "-n", str(ranks)] if ranks else []
 
 
 def namelist(groups: Groups) -> str:
@@ -63,7 +91,7 @@ def test_bits_do_not_depend_on_blocks_and_threads(run: Run, tmp_path: Path) -> N
             output={"mean": "'all'", "instant": "'all'", "records": "'r.nc'", "record_fraction": 1},
         )
         assert done.returncode == 0, done.stderr
-        outputs.append(opened(tmp_path / "host.nc").drop_vars("component_seconds"))
+        outputs.append(opened(tmp_path / "host.nc").drop_vars(TIMING))
         records.append(opened(tmp_path / "r.nc"))
     for other in outputs[1:]:
         assert outputs[0].identical(other)
@@ -71,13 +99,181 @@ def test_bits_do_not_depend_on_blocks_and_threads(run: Run, tmp_path: Path) -> N
         assert records[0].identical(other)
 
 
+@pytest.mark.skipif(not shutil.which("mpirun"), reason="no mpirun: the host was built without MPI")
+def test_bits_do_not_depend_on_ranks(run: Run, tmp_path: Path, guarded: str) -> None:
+    outputs, restarts = [], []
+    shape = {"nlon": 9, "nlat": 9, "nlev": 11}
+    blend = {"microphysics": "'blend'", "emulator_file": f"'{guarded}'", "blend_share": 0.1}
+    for ranks, nproma, threads in ((0, 64, 1), (1, 16, 2), (2, 7, 2), (4, 5, 1)):
+        done = run(
+            ranks=ranks,
+            run={"threads": threads, "restart": "'restart.nc'"},
+            grid=shape | {"nproma": nproma},
+            physics=blend,
+            output={"mean": "'all'", "instant": "'all'"},
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(opened(tmp_path / "host.nc").drop_vars(TIMING))
+        restarts.append(opened(tmp_path / "restart.nc"))
+    for other in outputs[1:]:
+        assert outputs[0].identical(other)
+    for other in restarts[1:]:
+        assert restarts[0].identical(other)
+    with xr.open_dataset(tmp_path / "host.nc") as data:
+        # Two rows of all tracers from three seams, either way, in each of twelve steps.
+        assert float(data.exchanged_bytes) == 12 * 6 * 2 * 28 * 9 * 11 * 8
+    done = run(ranks=4, grid=shape | {"nlat": 7})
+    assert "nlat = 7: too few for 4 ranks" in done.stderr
+    done = run(ranks=2, grid=shape, physics=blend | {"emulator_file": "'none.safetensors'"})
+    assert done.stderr.count("none.safetensors") == 1
+
+
+@pytest.mark.parametrize("microphysics", ["m7", "emulator", "blend"])
+def test_restart_goes_on_bit_for_bit(
+    microphysics: str, run: Run, tmp_path: Path, guarded: str
+) -> None:
+    physics = {"microphysics": f"'{microphysics}'", "emulator_file": f"'{guarded}'"}
+    if microphysics == "blend":
+        physics["blend_share"] = "0.05"
+    output = {"mean": "'all'", "instant": "'all'", "interval": 24}
+    whole = {"days": 4, "restart": "'whole.nc'"}
+    assert run(run=whole, physics=physics, output=output).returncode == 0
+    (tmp_path / "host.nc").rename(tmp_path / "all.nc")
+    first = {"days": 2, "restart": "'half.nc'"}
+    assert run(run=first, physics=physics, output=output).returncode == 0
+    second = {"days": 2, "restart_from": "'half.nc'", "restart": "'end.nc'"}
+    done = run(run=second, physics=physics, output=output, grid={"nproma": 5})
+    assert done.returncode == 0, done.stderr
+    assert opened(tmp_path / "whole.nc").identical(opened(tmp_path / "end.nc"))
+    expected = opened(tmp_path / "all.nc").drop_vars(TIMING).isel(time=slice(2, None))
+    assert expected.identical(opened(tmp_path / "host.nc").drop_vars(TIMING))
+
+
+def test_restart_of_another_run_is_refused(run: Run, tmp_path: Path) -> None:
+    emulated = {"microphysics": "'emulator'", "emulator_file": "'model.safetensors'"}
+    shutil.copy(MODEL, tmp_path / "model.safetensors")
+    write = {"days": 0.125, "restart": "'restart.nc'"}
+    assert run(run=write, physics=emulated).returncode == 0
+    (tmp_path / "host.nc").unlink()
+    go_on = {"days": 0.125, "restart_from": "'restart.nc'"}
+
+    def refused(*words: str, **extra: dict[str, object]) -> None:
+        done = run(**({"run": go_on, "physics": emulated} | extra))
+        assert done.returncode != 0
+        assert len(done.stderr.splitlines()) == 1
+        for word in ("restart.nc", *words):
+            assert word in done.stderr
+        assert not list(tmp_path.glob("host.nc*"))
+
+    refused("9 x 6 x 11", "9 x 6 x 12", grid={"nlev": 12})
+    refused("timestep '1800", "900", run=go_on | {"timestep": 900})
+    refused("microphysics", "'emulator'", "'m7'", physics={"microphysics": "'m7'"})
+    shutil.copy(ROOT / "tests/abi/m7_2004.safetensors", tmp_path / "model.safetensors")
+    refused("model", opened(tmp_path / "restart.nc").attrs["model"])
+    shutil.copy(MODEL, tmp_path / "model.safetensors")
+    refused("scenario", "branch", physics=emulated | {"emission_scale": 2})
+
+    changed = opened(tmp_path / "restart.nc")
+    for name, value in (("format", "m7emu-host restart 0"), ("profile", "m7_2004")):
+        other = changed.assign_attrs({name: value})
+        other.to_netcdf(tmp_path / "restart.nc")
+        refused(name, value)
+    (tmp_path / "restart.nc").write_bytes(b"nothing")
+    refused("restart_from")
+    (tmp_path / "restart.nc").unlink()
+    refused("No such file")
+
+
+def test_branch_takes_the_state_alone(run: Run, tmp_path: Path) -> None:
+    assert run(run={"restart": "'restart.nc'"}, output={"instant": "'default'"}).returncode == 0
+    end = opened(tmp_path / "host.nc").isel(time=-1)
+    branch = {"restart_from": "'restart.nc'", "branch": ".true.", "days": 0.125}
+    physics = {"microphysics": "'emulator'", "emulator_file": f"'{MODEL}'"}
+    done = run(run=branch, physics=physics, output={"instant": "'default'"})
+    assert done.returncode == 0, done.stderr
+    output = opened(tmp_path / "host.nc")
+    assert output.time_bounds[0, 0] == end.time
+    assert float(output.ledger_closure.max()) <= 1e-12
+    place = text(output.process_name).index("emission")
+    assert float(output.ledger[0, place].max()) < float(end.ledger[place].max())
+
+
+def test_a_killed_run_leaves_the_last_restart(run: Run, tmp_path: Path) -> None:
+    groups = TINY | {
+        "run": {"days": 300, "restart": "'restart.nc'", "restart_interval": 3},
+        "output": TINY["output"] | {"mean": "'none'"},
+    }
+    (tmp_path / "long.nml").write_text(namelist(groups))
+    with subprocess.Popen([str(HOST), "long.nml"], cwd=tmp_path, stdout=subprocess.PIPE) as going:
+        for _ in range(600):
+            time.sleep(0.05)
+            if (tmp_path / "restart.nc").exists():
+                break
+        going.kill()
+    assert going.returncode == -signal.SIGKILL
+    kept = opened(tmp_path / "restart.nc")
+    assert kept.step % 6 == 0
+    done = run(run={"days": 0.125, "restart_from": "'restart.nc'", "restart": "'restart.nc'"})
+    assert done.returncode == 0, done.stderr
+    assert opened(tmp_path / "restart.nc").step == kept.step + 6
+    whole = {"days": int(kept.step + 6) / 48, "restart": "'whole.nc'"}
+    assert run(run=whole).returncode == 0
+    assert opened(tmp_path / "whole.nc").identical(opened(tmp_path / "restart.nc"))
+
+
+def test_a_full_disk_leaves_the_last_restart(run: Run, tmp_path: Path) -> None:
+    assert run(run={"restart": "'restart.nc'"}).returncode == 0
+    kept = (tmp_path / "restart.nc").read_bytes()
+    (tmp_path / "restart.nc.part").symlink_to("/dev/full")
+    done = run(run={"restart": "'restart.nc'", "restart_from": "'restart.nc'"})
+    assert done.returncode != 0
+    assert "restart.nc: the restart could not be written" in done.stderr
+    assert (tmp_path / "restart.nc").read_bytes() == kept
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> str:
+    """A model of kernels that were never learned, and that knows little but 250 to 270 K."""
+    meta, tensors = modelfiles.with_network(modelfiles.metadata(), "coagulation", widths=(4,))
+    place = modelfiles.FEATURES["coagulation"].index("temperature")
+    for name, bound in (("low", -1e3), ("high", 1e3)):
+        tensors[f"coagulation.feature_{name}"][:] = bound
+        tensors[f"coagulation.feature_{name}"][place] = 250.0 if name == "low" else 270.0
+    return str(modelfiles.write(tmp_path / "guarded.safetensors", meta, tensors))
+
+
+def test_blend_hands_cells_back(run: Run, tmp_path: Path, guarded: str) -> None:
+    cells, state = {}, {}
+    for name in ("m7", "emulator", "blend"):
+        done = run(
+            physics={"microphysics": f"'{name}'", "emulator_file": f"'{guarded}'"},
+            output={"instant": "'all'"},
+        )
+        assert done.returncode == 0, done.stderr
+        data = opened(tmp_path / "host.nc").isel(time=-1)
+        state[name] = data[[f"num_{mode}_instant" for mode in ("ns", "ks", "as")]]
+        if name != "m7":
+            cells[name] = dict(zip(text(data.tally_name), data.cells.values, strict=True))
+    assert not {"cells"} & set(state["m7"])
+    for name, counts in cells.items():
+        flagged = counts["outside"] + counts["invalid"]
+        assert flagged > 1000
+        assert counts["fine"] + counts["extrapolating"] + flagged == 12 * 9 * 6 * 11
+        assert counts["m7_flagged"] == (flagged if name == "blend" else 0)
+        assert counts["m7_uncertain"] == 0
+    assert not state["blend"].equals(state["emulator"])
+    assert not state["blend"].equals(state["m7"])
+
+
 def test_budgets_close_and_nothing_is_negative(run: Run, tmp_path: Path) -> None:
     done = run(run={"days": 2}, output={"interval": 6, "mean": "'all'", "instant": "'default'"})
     assert done.returncode == 0, done.stderr
     output = opened(tmp_path / "host.nc")
     assert float(output.ledger_closure.max()) <= 1e-12
-    moved = output.ledger[:, [text(output.process_name).index("microphysics")]].squeeze("process")
-    assert float((abs(moved) / output.ledger_burden).max()) <= 1e-12
+    for process in ("transport", "mixing", "convection", "chemistry", "microphysics"):
+        moved = output.ledger.isel(process=text(output.process_name).index(process))
+        assert float((abs(moved) / output.ledger_burden).max()) <= 1e-12, process
     assert int(output.negatives.max()) == 0
     signed = {"h2so4_production", "ledger", "time", "lat", "lat_bounds"}
     for name, field in output.drop_vars(["time_bounds"]).data_vars.items():
@@ -166,6 +362,11 @@ BAD: dict[str, tuple[Groups, tuple[str, ...]]] = {
     "no folder": ({"output": {"file": "'no/host.nc'"}}, ("no/host.nc",)),
     "a folder": ({"output": {"file": "'folder'"}}, ("folder",)),
     "no folder for records": ({"output": {"records": "'no/r.nc'"}}, ("no/r.nc",)),
+    "no folder for the restart": ({"run": {"restart": "'no/r.nc'"}}, ("&run restart", "no/r.nc")),
+    "a folder for the restart": ({"run": {"restart": "'folder'"}}, ("&run restart", "folder")),
+    "restart between outputs": ({"run": {"restart_interval": 4}}, ("&run", "restart_interval = 4")),
+    "a restart over the output": ({"run": {"restart": "'host.nc'"}}, ("&run", "another file")),
+    "share above one": ({"physics": {"blend_share": 2}}, ("&physics", "blend_share = 2")),
     "one file twice": ({"output": {"records": "'host.nc'"}}, ("records",)),
 }
 
@@ -191,6 +392,6 @@ def test_shipped_namelist_names_every_default(run: Run, tmp_path: Path) -> None:
     shipped = (ROOT / "fortran/host/host.nml").read_text()
     short = shipped.replace("days = 5", "days = 0.0625").replace("interval = 24", "interval = 1.5")
     assert run(short).returncode == 0
-    listed = opened(tmp_path / "host.nc").drop_vars("component_seconds")
+    listed = opened(tmp_path / "host.nc").drop_vars(TIMING)
     assert run("&run\n days = 0.0625\n/\n&output\n interval = 1.5\n/\n").returncode == 0
-    assert opened(tmp_path / "host.nc").drop_vars("component_seconds").identical(listed)
+    assert opened(tmp_path / "host.nc").drop_vars(TIMING).identical(listed)
