@@ -1,0 +1,530 @@
+"""Calibration: which of M7's exact forms and settings reproduce given records.
+
+Coordinate descent over the switches from both generations, judged by `pyemu.evidence`; then
+densities by robust least squares, thresholds one by one, and last a trial of every choice: what
+differs from the records' attributes or the defaults must pay in the cells where it matters.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pyemu import metrics, reference
+from pyemu.blocks.settings import Settings
+from pyemu.evidence import STATES, Evidence, Teacher
+from pyemu.records import WATERS
+from pyemu.variables import SPECIES, names
+from pyemu.verdicts import Verdict, verdicts
+
+Array = NDArray[np.float64]
+Tell = Callable[[str], None]
+
+SUBSTEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 24, 30, 32, 40, 48, 60, 64, 120, 240)
+"""Numbers of sub-steps that are tried at first; then those between the best and its neighbours."""
+_SWITCHES: Mapping[str, tuple[Any, ...]] = {
+    "water": ("zsr", "kappa"),
+    "nucleation": ("vehkamaki2002", "none"),
+    "condensation": (True, False),
+    "coagulation": (True, False),
+    "thresholds": (None, "tm5", "messy", "ham2_2012", "icon_ham"),
+    "organic_nucleation": ("none", "activation", "kinetic"),
+    "profile": ("ham2", "m7_2004"),
+    "reset_seasalt_sums": (True, False),
+    "small_insoluble_volume": (True, False),
+    "limited_ageing": (True, False),
+    "source_coagulation": (False, True),
+    "clip_weight_percent": (False, True),
+    "sulfate_free_radius": (False, True),
+    "kappa_full_volume": (False, True),
+}
+_AMOUNTS: Mapping[str, tuple[float, ...]] = {
+    "number_min": (1e-10, 1e-7, 1e-4),
+    "mass_min": (1e-15, 1e-12, 1e-23),
+    "insoluble_volume_min": (1e-20, 1e-23),
+    "hygroscopic_volume_min": (5e-22, 1e-23),
+    "kernel_radius_min": (1e-10, 1e-8),
+    "equation_number_min": (1e-10, 1e-7),
+    "ageing_number_min": (1e-5, 1e-10),
+    "merging_number_min": (2.0**-52, 1e-10),
+    "merging_radius_min": (0.0, 2.0**-52, 1e-8),
+}
+"""Section 16 of the contract."""
+_DIGITS: Mapping[str, tuple[float, float, float]] = {
+    "older": (3.141592654, 1.4142136, 6.02217e23),
+    "full": (3.14159265358979324, 1.41421356237309505, 6.02214e23),
+}
+"""pi, square root of 2, Avogadro's number: section 1."""
+_STANDARD: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    "densities": {
+        "so4": (1.841, 1.84, 1.83, 1.8, 1.77),
+        "bc": (2.0, 1.8, 1.7, 1.0),
+        "oc": (2.0, 1.3, 1.4, 1.5, 1.0),
+        "ss": (2.165, 2.16, 2.2),
+        "du": (2.65, 2.6, 2.5),
+    },
+    "kappas": {
+        "so4": (0.6, 0.61, 0.7, 0.9),
+        "bc": (0.0,),
+        "oc": (0.06, 0.0, 0.1, 0.14, 0.2),
+        "ss": (1.12, 1.0, 1.28),
+        "du": (0.0, 0.03, 0.06),
+    },
+}
+"""What hosts are known to use [g cm-3], [1]; the first is our default."""
+_SEARCH, _SCAN, _ALL = 2048, 256, 16384
+_TINY = 1e-9
+_WORTH = 0.2
+"""A choice must take away this share of the errors in the cells where it matters."""
+_FEWEST = 3
+"""Cells on which a choice may be founded."""
+_MATTERS = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What was found for a setting, against what was told or is the default.
+
+    `certain`: at least three cells tell; `differs`: cells in which its alternatives differ.
+    """
+
+    value: Any
+    told: Any
+    certain: bool
+    differs: int
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the data show otherwise than the records' attributes."""
+        return self.told is not None and self.certain and self.told != self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Which M7 made the records, as far as they tell.
+
+    `teacher` and `settings` are the best found; `r2` is the mean tendency R2 of their exact step
+    against the records, `wrong` the share of judged entries beyond the precision of the records;
+    `blocks` says for each whether its exact form reproduces them.
+    """
+
+    teacher: Teacher
+    settings: Settings
+    choices: Mapping[str, Choice]
+    blocks: Mapping[str, Verdict]
+    cells: int
+    precision: float
+    sulfur: tuple[float, float, float] | None
+    wrong: float
+    r2: Mapping[str, float]
+
+    @property
+    def substeps(self) -> int | Literal["converged"]:
+        """Sub-steps of the teacher."""
+        return self.teacher.substeps
+
+    @property
+    def mean_r2(self) -> float:
+        """Mean tendency R2 of the exact step."""
+        return metrics.mean(self.r2)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Blocks whose exact form does not reproduce the records."""
+        return tuple(name for name, v in self.blocks.items() if v.reproduced is False)
+
+    def facts(self) -> dict[str, Any]:
+        """All of it as JSON takes it."""
+        worst, score = metrics.worst(self.r2)
+        return {
+            "cells": self.cells,
+            "precision": self.precision,
+            "mean tendency R2": self.mean_r2,
+            "worst tendency R2": score,
+            "worst variable": worst,
+            "wrong": self.wrong,
+            "substeps": self.substeps,
+            "production added": self.teacher.production,
+            "timestep factor": self.teacher.timestep,
+            "sulfur": self.sulfur,
+            "choices": {name: asdict(choice) for name, choice in self.choices.items()},
+            "blocks": {name: asdict(verdict) for name, verdict in self.blocks.items()},
+            "settings": self.settings.to_json(),
+        }
+
+
+def calibrate(
+    records: xr.Dataset, *, threads: int = 1, tell: Tell = lambda _: None
+) -> Calibration:
+    """Find which M7 made the records; their attributes are where the search begins.
+
+    Parameters
+    ----------
+    records
+        As `pyemu.records.open_records` gives them.
+    threads
+        Of the reference.
+    tell
+        Called with what is being done.
+
+    Raises
+    ------
+    ValueError
+        An attribute or a value of the records that is impossible.
+    """
+    attributes = {k: v for k, v in records.attrs.items() if k in ("substeps", *_SWITCHES)}
+    start = _told(attributes)
+    evidence = Evidence.read(records, _ALL, threads)
+    start = _by_sulfur(evidence, start)
+    search = _Search(evidence, start, "profile" in attributes, tell)
+    found = search.run()
+    tell("blocks")
+    choices = search.choices(found, attributes)
+    after = evidence.predict(found)
+    truth = dict(zip(STATES, evidence.cells.after.T, strict=True))
+    before = dict(zip(STATES, evidence.cells.before.T, strict=True))
+    r2 = metrics.tendency_r2(before, truth, after, STATES)
+    r2 |= _water_r2(evidence, after)
+    error, doubt = evidence.relative(np.stack([after[name] for name in STATES], axis=1))
+    judged = (doubt < 0.1) & (evidence.cells.before != evidence.cells.after)
+    wrong = float((error > 3.0 * doubt)[judged].mean()) if judged.any() else 0.0
+    return Calibration(
+        teacher=found,
+        settings=Settings.from_reference(found.config),
+        choices=choices,
+        blocks=verdicts(evidence, found),
+        cells=len(evidence),
+        precision=evidence.precision,
+        sulfur=evidence.sulfur(),
+        wrong=wrong,
+        r2=r2,
+    )
+
+
+def _told(attributes: Mapping[str, Any]) -> Teacher:
+    """Take what the records' attributes say."""
+    told = {name: str(value) for name, value in attributes.items()}
+    substeps = told.pop("substeps", "1")
+    if substeps != "converged" and not (substeps.isdecimal() and int(substeps) > 0):
+        raise ValueError(f"substeps = {substeps!r}; allowed is an integer from 1, or 'converged'")
+    return Teacher(
+        config=reference.Config(**told),  # type: ignore[arg-type]
+        substeps="converged" if substeps == "converged" else int(substeps),
+    )
+
+
+def _by_sulfur(evidence: Evidence, teacher: Teacher) -> Teacher:
+    """Whether the production is in the gas already, which the budget of sulfur tells."""
+    sulfur = evidence.sulfur()
+    if sulfur is not None and max(map(abs, sulfur)) < 0.05:
+        return replace(teacher, production=False)
+    return teacher
+
+
+def _water_r2(evidence: Evidence, after: Mapping[str, Array]) -> dict[str, float]:
+    late, early = evidence.cells.water_after, evidence.cells.water
+    if late is None:
+        return {}
+    early = np.zeros_like(late) if early is None else early
+    return {
+        name: metrics.r2(late[:, k] - early[:, k], after[name] - early[:, k])
+        for k, name in enumerate(WATERS)
+    }
+
+
+class _Search:
+    """The descent, on few cells first and on all in the end."""
+
+    def __init__(self, evidence: Evidence, prior: Teacher, generation: bool, tell: Tell) -> None:
+        self.evidence, self.prior, self._tell = evidence, prior, tell
+        self._generation = generation
+
+    def run(self) -> Teacher:
+        """Find the teacher."""
+        few, all_ = self.evidence.some(_SEARCH), self.evidence
+        if _total(few, self.prior) <= _TINY and _total(all_, self.prior) <= _TINY:
+            return self.prior
+        found: list[tuple[float, Teacher]] = []
+        first = self.prior.config.profile
+        for profile in (first, *(p for p in _SWITCHES["profile"] if p != first)):
+            self._tell(f"from {profile}")
+            begin = _set(self.prior, "profile", profile)
+            best = self._descend(few, self._substeps(begin))
+            found.append((_total(few, best), best))
+            if found[-1][0] <= _TINY:
+                break
+        best = min(found, key=lambda pair: pair[0])[1]
+        best = self._substeps(best)
+        self._tell("constants")
+        for _ in range(2):
+            best = self._fit(few, best)
+            best = self._descend(few, best)
+            if _total(few, best) <= _TINY:
+                break
+        self._tell("rare cells")
+        some = all_ if best.substeps == 1 else all_.some(_weight(_ALL, best))
+        best = self._descend(some, best, amounts=True)
+        return self._pruned(some, best)
+
+    def _descend(self, evidence: Evidence, teacher: Teacher, amounts: bool = False) -> Teacher:
+        """Take whatever lowers the errors, a switch at a time, until nothing does."""
+        evidence = evidence.some(_weight(len(evidence), teacher))
+        best, error = teacher, _total(evidence, teacher)
+        changed = True
+        while changed and error > _TINY:
+            changed = False
+            for name, values in self._options(best, amounts):
+                for value in values:
+                    other = _set(best, name, value)
+                    if other == best or error <= _TINY:
+                        continue
+                    tried = _total(evidence, other)
+                    if tried < error - _TINY:
+                        best, error, changed = other, tried, True
+        return best
+
+    def _options(self, teacher: Teacher, amounts: bool) -> Iterator[tuple[str, Sequence[Any]]]:
+        yield from _SWITCHES.items()
+        yield "digits", tuple(_DIGITS)
+        if self.evidence.sulfur() is None:
+            yield "production", (True, False)
+        yield "timestep", (1.0, 2.0, 0.5)
+        for group, species in _constants(teacher):
+            yield f"{group}.{species}", _STANDARD[group][species]
+        if amounts:
+            yield from _AMOUNTS.items()
+
+    def _substeps(self, teacher: Teacher) -> Teacher:
+        """Find the number of sub-steps, starting from the teacher's; few pay off."""
+        evidence = self.evidence.some(_SCAN)
+        error = _total(evidence, teacher)
+        if error <= _TINY:
+            return teacher
+        tried = {teacher.substeps: error}
+
+        def score(count: int) -> float:
+            if count not in tried:
+                tried[count] = _total(evidence, replace(teacher, substeps=count))
+            return tried[count]
+
+        least = min(SUBSTEPS, key=score)
+        place = SUBSTEPS.index(least)
+        low = SUBSTEPS[max(place - 1, 0)]
+        high = SUBSTEPS[min(place + 1, len(SUBSTEPS) - 1)]
+        if high - low < 40:
+            least = min(range(low, high + 1), key=score)
+        best = min(tried, key=lambda count: tried[count])
+        single = tried.get(1, error)
+        return replace(teacher, substeps=best if tried[best] < (1.0 - _WORTH) * single else 1)
+
+    def _fit(self, evidence: Evidence, teacher: Teacher) -> Teacher:
+        """Fit densities (and kappas): least absolute errors, then round as far as that holds."""
+        evidence = evidence.some(_weight(len(evidence), teacher))
+        places = _constants(teacher)
+        best, error = teacher, _total(evidence, teacher)
+        if error <= _TINY:
+            return teacher
+        for _ in range(8):
+            moved = _moved(evidence, best, places)
+            tried = _total(evidence, moved)
+            if tried >= error - _TINY:
+                break
+            best, error = moved, tried
+        for group, species in places:
+            best = _rounded(evidence, best, group, species, _get(self.prior, f"{group}.{species}"))
+        return best
+
+    def _pruned(self, evidence: Evidence, teacher: Teacher) -> Teacher:
+        """Take back every choice that the cells in which it matters do not pay for."""
+        start = _set(self.prior, "profile", teacher.config.profile)
+        if not self._generation or self._pays(evidence, _set(teacher, "profile",
+                                              self.prior.config.profile), teacher):
+            best = teacher
+        else:
+            best, start = _set(teacher, "profile", self.prior.config.profile), self.prior
+        for name in (*_names(best), "substeps"):
+            usual = _get(start, name)
+            if _get(best, name) != usual:
+                without = _set(best, name, usual)
+                if not self._pays(evidence, without, best):
+                    best = without
+        return best
+
+    def _pays(self, evidence: Evidence, usual: Teacher, other: Teacher) -> bool:
+        """Whether `other` is clearly better than what is `usual`."""
+        old, new = evidence.errors(usual), evidence.errors(other)
+        differ = np.abs(old - new) > _MATTERS
+        gain = np.where(differ, old - new, 0.0)
+        per_cell = gain.sum(axis=1)
+        better = int((per_cell > 0.0).sum()) - int((per_cell < 0.0).sum())
+        return better >= _FEWEST and float(gain.sum()) > _WORTH * float(old[differ].sum())
+
+    def choices(self, found: Teacher, attributes: Mapping[str, Any]) -> dict[str, Choice]:
+        """Say of each setting how many cells would tell another value."""
+        few = self.evidence.some(_weight(len(self.evidence), found))
+        best = few.errors(found)
+        told: dict[str, Any] = {name: str(value) for name, value in attributes.items()}
+        chosen = {}
+        options = dict(self._options(found, amounts=True)) | {"production": (True, False)}
+        options["substeps"] = (2, 1) if found.substeps == 1 else (1,)
+        for name, values in options.items():
+            value = _get(found, name)
+            differs = []
+            for other in values:
+                changed = _set(found, name, _near(other) if "." in name else other)
+                if _get(changed, name) != value:
+                    worse = np.abs(few.errors(changed) - best).max(axis=1) > _MATTERS
+                    differs.append(int(worse.sum()))
+            least = min(differs, default=0)
+            chosen[name] = Choice(
+                value=value,
+                told=_plain(told.get(name), value),
+                certain=least >= _FEWEST,
+                differs=least,
+            )
+        return chosen
+
+
+def _near(value: float) -> float:
+    """A value close by, to see whether a constant matters at all."""
+    return 1.1 * value + 0.01
+
+
+def _plain(told: Any, value: Any) -> Any:
+    return int(told) if isinstance(value, int) and str(told).isdecimal() else told
+
+
+def _total(evidence: Evidence, teacher: Teacher) -> float:
+    """Wrong entries per cell."""
+    return float(evidence.errors(teacher).sum()) / len(evidence)
+
+
+def _weight(count: int, teacher: Teacher) -> int:
+    """Fewer cells where each takes many sub-steps."""
+    parts = 64 if teacher.substeps == "converged" else teacher.substeps
+    return max(_SCAN, min(count, 2 * _SEARCH // parts)) if parts > 1 else count
+
+
+def _names(teacher: Teacher) -> tuple[str, ...]:
+    constants = [f"{group}.{species}" for group, species in _constants(teacher)]
+    switches = [name for name in _SWITCHES if name != "profile"]
+    return (*switches, "digits", "production", "timestep", *constants, *_AMOUNTS)
+
+
+def _constants(teacher: Teacher) -> list[tuple[str, str]]:
+    groups = ("densities", "kappas") if teacher.config.water == "kappa" else ("densities",)
+    return [(group, species) for group in groups for species in names(SPECIES)]
+
+
+def _get(teacher: Teacher, name: str) -> Any:
+    config = teacher.config
+    if name in ("production", "timestep", "substeps"):
+        return getattr(teacher, name)
+    if name in _SWITCHES:
+        return getattr(config, name)
+    settings = Settings.from_reference(config)
+    if name in _AMOUNTS:
+        return getattr(settings, name)
+    if name == "digits":
+        own = (settings.pi, settings.sqrt2, settings.avogadro)
+        return next((label for label, digits in _DIGITS.items() if digits == own), "other")
+    group, species = name.split(".")
+    values = settings.density if group == "densities" else settings.kappa
+    return values[names(SPECIES).index(species)]
+
+
+def _set(teacher: Teacher, name: str, value: Any) -> Teacher:
+    """Change one setting; constants equal to the default are left unsaid."""
+    config = teacher.config
+    if name in ("production", "timestep", "substeps"):
+        return replace(teacher, **{name: value})
+    if name in _SWITCHES:
+        return replace(teacher, config=replace(config, **{name: value}))
+    if _get(teacher, name) == value:
+        return teacher
+    if name in _AMOUNTS or name == "digits":
+        keys = (name,) if name in _AMOUNTS else ("pi", "sqrt2", "avogadro")
+        given = (value,) if name in _AMOUNTS else _DIGITS[value]
+        others = {k: v for k, v in config.amounts.items() if k not in keys}
+        bare = replace(teacher, config=replace(config, amounts=others))
+        if _get(bare, name) == value:
+            return bare
+        amounts = others | dict(zip(keys, given, strict=True))
+        return replace(teacher, config=replace(config, amounts=amounts))
+    group, species = name.split(".")
+    values = {k: v for k, v in getattr(config, group).items() if k != species}
+    if value != _STANDARD[group][species][0]:
+        values[species] = value
+    return replace(teacher, config=replace(config, **{group: values}))
+
+
+def _moved(evidence: Evidence, teacher: Teacher, places: Sequence[tuple[str, str]]) -> Teacher:
+    """One step of least absolute relative errors (iteratively reweighted) in the constants."""
+    values = np.array([_get(teacher, ".".join(place)) for place in places])
+    base = _residuals(evidence, teacher)
+    slopes = []
+    for place, value in zip(places, values, strict=True):
+        step = 1e-4 * value + (1e-5 if place[0] == "kappas" else 0.0)
+        other = _set(teacher, ".".join(place), float(value + step))
+        slopes.append((base - _residuals(evidence, other)) / step)
+    matrix = np.stack(slopes, axis=1) * np.maximum(values, 0.05)
+    rows = (np.abs(matrix) > 1e-3).any(axis=1) & np.isfinite(base)
+    matrix, wanted = matrix[rows], base[rows]
+    if not len(matrix):
+        return teacher
+    known = np.abs(matrix).max(axis=0) > 1e-3
+    matrix = matrix[:, known]
+    change = np.zeros(matrix.shape[1])
+    for _ in range(30):
+        weight = 1.0 / np.maximum(np.abs(wanted - matrix @ change), evidence.tolerance)
+        left = matrix.T * weight
+        normal = left @ matrix
+        normal += 1e-12 * np.diag(np.diag(normal))
+        change = np.linalg.lstsq(normal, left @ wanted, rcond=None)[0]
+    full = np.zeros(len(values))
+    full[known] = np.clip(change, -0.3, 0.3)
+    for place, value, part in zip(places, values, full, strict=True):
+        new = value + part * max(value, 0.05)
+        low, high = (0.3, 5.0) if place[0] == "densities" else (0.0, 5.0)
+        if part:
+            teacher = _set(teacher, ".".join(place), float(np.clip(new, low, high)))
+    return teacher
+
+
+def _residuals(evidence: Evidence, teacher: Teacher) -> Array:
+    """Signed errors over the recorded tendency or diagnostic; NaN where nothing can be told."""
+    after = evidence.predict(teacher)
+    matrix = np.stack([after[name] for name in STATES], axis=1)
+    truth, before = evidence.cells.after, evidence.cells.before
+    size = np.abs(truth - before)
+    clear = size > 1e3 * evidence.precision * np.maximum(np.abs(before), np.abs(truth)) + 1e-9
+    found = np.where(clear, (truth - matrix) / np.where(clear, size, 1.0), np.nan)
+    columns = [found]
+    looks = evidence.look(teacher.config) if evidence.seen else {}
+    for name, seen in evidence.seen.items():
+        there = np.isfinite(seen) & (np.abs(seen) > 1e-30)
+        wrong = (seen - looks[name]) / np.where(there, seen, 1.0)
+        columns.append(np.where(there, wrong, np.nan)[:, None])
+    return np.concatenate(columns, axis=1).ravel()
+
+
+def _rounded(
+    evidence: Evidence, teacher: Teacher, group: str, species: str, usual: float
+) -> Teacher:
+    """Take the roundest value, the usual one before all, that explains the cells as well."""
+    name = f"{group}.{species}"
+    value = _get(teacher, name)
+    fitted = evidence.errors(teacher)
+    near = [usual, *_STANDARD[group][species]]
+    tries = sorted({v for v in near if abs(v - value) < 0.05 * abs(value) + 0.005}, key=near.index)
+    tries += [round(value, digits) for digits in (1, 2, 3, 4, 5)]
+    noise = max(0.02 * float(fitted.sum()), 1e-6 * fitted.size)
+    for other in tries:
+        if not (group == "densities" and other <= 0.0):
+            changed = _set(teacher, name, float(other))
+            if float((evidence.errors(changed) - fitted).sum()) <= noise:
+                return changed
+    return teacher
