@@ -346,6 +346,8 @@ class _Search:
         else:
             best, start = _set(teacher, "profile", self.prior.config.profile), self.prior
         for name in (*_names(best), "substeps"):
+            if name in _AMOUNTS:
+                start = _set(start, "thresholds", best.config.thresholds)
             usual = _get(start, name)
             if _get(best, name) != usual:
                 without = _set(best, name, usual)

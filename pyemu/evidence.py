@@ -88,8 +88,7 @@ class Evidence:
             places = places[np.isin(group, [*wide, *most])]
         places = places[:: max(1, -(-len(places) // count))]
         late = [name for name in SEEN if f"{name}_after" in records]
-        some = records[[f"{name}_after" for name in late]].isel(cell=places).load()
-        seen = {name: some[f"{name}_after"].to_numpy().astype(np.float64) for name in late}
+        seen = {name: records[f"{name}_after"].isel(cell=places).to_numpy() for name in late}
         cells = load(records, places)
         return cls(cells, seen, _precision(cells), threads)
 
