@@ -15,66 +15,15 @@ from numpy.typing import NDArray
 
 from pyemu import metrics, reference
 from pyemu.blocks.settings import Settings
-from pyemu.evidence import STATES, Evidence, Teacher
+from pyemu.candidates import AMOUNTS, DIGITS, STANDARD, SUBSTEPS, SWITCHES, Teacher
+from pyemu.evidence import STATES, Evidence
 from pyemu.records import WATERS
-from pyemu.variables import SPECIES, names
 from pyemu.verdicts import Verdict, verdicts
 
 Array = NDArray[np.float64]
 Tell = Callable[[str], None]
 
-SUBSTEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 24, 30, 32, 40, 48, 60, 64, 120, 240)
-"""Numbers of sub-steps that are tried at first; then those between the best and its neighbours."""
-_SWITCHES: Mapping[str, tuple[Any, ...]] = {
-    "water": ("zsr", "kappa"),
-    "nucleation": ("vehkamaki2002", "none"),
-    "condensation": (True, False),
-    "coagulation": (True, False),
-    "thresholds": (None, "tm5", "messy", "ham2_2012", "icon_ham"),
-    "organic_nucleation": ("none", "activation", "kinetic"),
-    "profile": ("ham2", "m7_2004"),
-    "reset_seasalt_sums": (True, False),
-    "small_insoluble_volume": (True, False),
-    "limited_ageing": (True, False),
-    "source_coagulation": (False, True),
-    "clip_weight_percent": (False, True),
-    "sulfate_free_radius": (False, True),
-    "kappa_full_volume": (False, True),
-}
-_AMOUNTS: Mapping[str, tuple[float, ...]] = {
-    "number_min": (1e-10, 1e-7, 1e-4),
-    "mass_min": (1e-15, 1e-12, 1e-23),
-    "insoluble_volume_min": (1e-20, 1e-23),
-    "hygroscopic_volume_min": (5e-22, 1e-23),
-    "kernel_radius_min": (1e-10, 1e-8),
-    "equation_number_min": (1e-10, 1e-7),
-    "ageing_number_min": (1e-5, 1e-10),
-    "merging_number_min": (2.0**-52, 1e-10),
-    "merging_radius_min": (0.0, 2.0**-52, 1e-8),
-}
-"""Section 16 of the contract."""
-_DIGITS: Mapping[str, tuple[float, float, float]] = {
-    "older": (3.141592654, 1.4142136, 6.02217e23),
-    "full": (3.14159265358979324, 1.41421356237309505, 6.02214e23),
-}
-"""pi, square root of 2, Avogadro's number: section 1."""
-_STANDARD: Mapping[str, Mapping[str, tuple[float, ...]]] = {
-    "densities": {
-        "so4": (1.841, 1.84, 1.83, 1.8, 1.77),
-        "bc": (2.0, 1.8, 1.7, 1.0),
-        "oc": (2.0, 1.3, 1.4, 1.5, 1.0),
-        "ss": (2.165, 2.16, 2.2),
-        "du": (2.65, 2.6, 2.5),
-    },
-    "kappas": {
-        "so4": (0.6, 0.61, 0.7, 0.9),
-        "bc": (0.0,),
-        "oc": (0.06, 0.0, 0.1, 0.14, 0.2),
-        "ss": (1.12, 1.0, 1.28),
-        "du": (0.0, 0.03, 0.06),
-    },
-}
-"""What hosts are known to use [g cm-3], [1]; the first is our default."""
+_ATTRIBUTES = ("profile", "water", "nucleation", "organic_nucleation", "substeps")
 _SEARCH, _SCAN, _ALL = 2048, 256, 16384
 _TINY = 1e-9
 _WORTH = 0.2
@@ -82,6 +31,10 @@ _WORTH = 0.2
 _FEWEST = 3
 """Cells on which a choice may be founded."""
 _MATTERS = 1e-3
+_FELT = 1e-3
+"""Relative change of a tendency for the relative change of a constant, above which it counts."""
+_REWEIGHTED = 30
+_RANGE = {"densities": (0.3, 5.0), "kappas": (0.0, 5.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +109,7 @@ class Calibration:
         }
 
 
-def calibrate(
-    records: xr.Dataset, *, threads: int = 1, tell: Tell = lambda _: None
-) -> Calibration:
+def calibrate(records: xr.Dataset, *, threads: int = 1, tell: Tell = lambda _: None) -> Calibration:
     """Find which M7 made the records; their attributes are where the search begins.
 
     Parameters
@@ -175,7 +126,7 @@ def calibrate(
     ValueError
         An attribute or a value of the records that is impossible.
     """
-    attributes = {k: v for k, v in records.attrs.items() if k in ("substeps", *_SWITCHES)}
+    attributes = {k: v for k, v in records.attrs.items() if k in _ATTRIBUTES}
     start = _told(attributes)
     evidence = Evidence.read(records, _ALL, threads)
     start = _by_sulfur(evidence, start)
@@ -205,15 +156,16 @@ def calibrate(
 
 
 def _told(attributes: Mapping[str, Any]) -> Teacher:
-    """Take what the records' attributes say."""
-    told = {name: str(value) for name, value in attributes.items()}
-    substeps = told.pop("substeps", "1")
-    if substeps != "converged" and not (substeps.isdecimal() and int(substeps) > 0):
-        raise ValueError(f"substeps = {substeps!r}; allowed is an integer from 1, or 'converged'")
-    return Teacher(
-        config=reference.Config(**told),  # type: ignore[arg-type]
-        substeps="converged" if substeps == "converged" else int(substeps),
-    )
+    """Begin with what the records' attributes say, as far as the reference knows it."""
+    teacher = Teacher(config=reference.Config())
+    for name, value in attributes.items():
+        if name == "substeps":
+            told = str(value)
+            if told == "converged" or (told.isdecimal() and int(told) > 0):
+                teacher = teacher.having(name, told if told == "converged" else int(told))
+        elif str(value) in SWITCHES[name]:
+            teacher = teacher.having(name, str(value))
+    return teacher
 
 
 def _by_sulfur(evidence: Evidence, teacher: Teacher) -> Teacher:
@@ -249,9 +201,9 @@ class _Search:
             return self.prior
         found: list[tuple[float, Teacher]] = []
         first = self.prior.config.profile
-        for profile in (first, *(p for p in _SWITCHES["profile"] if p != first)):
+        for profile in (first, *(p for p in SWITCHES["profile"] if p != first)):
             self._tell(f"from {profile}")
-            begin = _set(self.prior, "profile", profile)
+            begin = self.prior.having("profile", profile)
             best = self._descend(few, self._substeps(begin))
             found.append((_total(few, best), best))
             if found[-1][0] <= _TINY:
@@ -278,7 +230,7 @@ class _Search:
             changed = False
             for name, values in self._options(best, amounts):
                 for value in values:
-                    other = _set(best, name, value)
+                    other = best.having(name, value)
                     if other == best or error <= _TINY:
                         continue
                     tried = _total(evidence, other)
@@ -287,15 +239,15 @@ class _Search:
         return best
 
     def _options(self, teacher: Teacher, amounts: bool) -> Iterator[tuple[str, Sequence[Any]]]:
-        yield from _SWITCHES.items()
-        yield "digits", tuple(_DIGITS)
+        yield from SWITCHES.items()
+        yield "digits", tuple(DIGITS)
         if self.evidence.sulfur() is None:
             yield "production", (True, False)
         yield "timestep", (1.0, 2.0, 0.5)
-        for group, species in _constants(teacher):
-            yield f"{group}.{species}", _STANDARD[group][species]
+        for name in teacher.constants:
+            yield name, STANDARD[name]
         if amounts:
-            yield from _AMOUNTS.items()
+            yield from AMOUNTS.items()
 
     def _substeps(self, teacher: Teacher) -> Teacher:
         """Find the number of sub-steps, starting from the teacher's; few pay off."""
@@ -323,34 +275,34 @@ class _Search:
     def _fit(self, evidence: Evidence, teacher: Teacher) -> Teacher:
         """Fit densities (and kappas): least absolute errors, then round as far as that holds."""
         evidence = evidence.some(_weight(len(evidence), teacher))
-        places = _constants(teacher)
         best, error = teacher, _total(evidence, teacher)
         if error <= _TINY:
             return teacher
         for _ in range(8):
-            moved = _moved(evidence, best, places)
+            moved = _moved(evidence, best)
             tried = _total(evidence, moved)
             if tried >= error - _TINY:
                 break
             best, error = moved, tried
-        for group, species in places:
-            best = _rounded(evidence, best, group, species, _get(self.prior, f"{group}.{species}"))
+        for name in teacher.constants:
+            best = _rounded(evidence, best, name, self.prior.get(name))
         return best
 
     def _pruned(self, evidence: Evidence, teacher: Teacher) -> Teacher:
         """Take back every choice that the cells in which it matters do not pay for."""
-        start = _set(self.prior, "profile", teacher.config.profile)
-        if not self._generation or self._pays(evidence, _set(teacher, "profile",
-                                              self.prior.config.profile), teacher):
+        start = self.prior.having("profile", teacher.config.profile)
+        if not self._generation or self._pays(
+            evidence, teacher.having("profile", self.prior.config.profile), teacher
+        ):
             best = teacher
         else:
-            best, start = _set(teacher, "profile", self.prior.config.profile), self.prior
-        for name in (*_names(best), "substeps"):
-            if name in _AMOUNTS:
-                start = _set(start, "thresholds", best.config.thresholds)
-            usual = _get(start, name)
-            if _get(best, name) != usual:
-                without = _set(best, name, usual)
+            best, start = teacher.having("profile", self.prior.config.profile), self.prior
+        for name in (*best.names, "substeps"):
+            if name in AMOUNTS:
+                start = start.having("thresholds", best.config.thresholds)
+            usual = start.get(name)
+            if best.get(name) != usual:
+                without = best.having(name, usual)
                 if not self._pays(evidence, without, best):
                     best = without
         return best
@@ -373,11 +325,11 @@ class _Search:
         options = dict(self._options(found, amounts=True)) | {"production": (True, False)}
         options["substeps"] = (2, 1) if found.substeps == 1 else (1,)
         for name, values in options.items():
-            value = _get(found, name)
+            value = found.get(name)
             differs = []
             for other in values:
-                changed = _set(found, name, _near(other) if "." in name else other)
-                if _get(changed, name) != value:
+                changed = found.having(name, _near(other) if "." in name else other)
+                if changed.get(name) != value:
                     worse = np.abs(few.errors(changed) - best).max(axis=1) > _MATTERS
                     differs.append(int(worse.sum()))
             least = min(differs, default=0)
@@ -410,89 +362,34 @@ def _weight(count: int, teacher: Teacher) -> int:
     return max(_SCAN, min(count, 2 * _SEARCH // parts)) if parts > 1 else count
 
 
-def _names(teacher: Teacher) -> tuple[str, ...]:
-    constants = [f"{group}.{species}" for group, species in _constants(teacher)]
-    switches = [name for name in _SWITCHES if name != "profile"]
-    return (*switches, "digits", "production", "timestep", *constants, *_AMOUNTS)
-
-
-def _constants(teacher: Teacher) -> list[tuple[str, str]]:
-    groups = ("densities", "kappas") if teacher.config.water == "kappa" else ("densities",)
-    return [(group, species) for group in groups for species in names(SPECIES)]
-
-
-def _get(teacher: Teacher, name: str) -> Any:
-    config = teacher.config
-    if name in ("production", "timestep", "substeps"):
-        return getattr(teacher, name)
-    if name in _SWITCHES:
-        return getattr(config, name)
-    settings = Settings.from_reference(config)
-    if name in _AMOUNTS:
-        return getattr(settings, name)
-    if name == "digits":
-        own = (settings.pi, settings.sqrt2, settings.avogadro)
-        return next((label for label, digits in _DIGITS.items() if digits == own), "other")
-    group, species = name.split(".")
-    values = settings.density if group == "densities" else settings.kappa
-    return values[names(SPECIES).index(species)]
-
-
-def _set(teacher: Teacher, name: str, value: Any) -> Teacher:
-    """Change one setting; constants equal to the default are left unsaid."""
-    config = teacher.config
-    if name in ("production", "timestep", "substeps"):
-        return replace(teacher, **{name: value})
-    if name in _SWITCHES:
-        return replace(teacher, config=replace(config, **{name: value}))
-    if _get(teacher, name) == value:
-        return teacher
-    if name in _AMOUNTS or name == "digits":
-        keys = (name,) if name in _AMOUNTS else ("pi", "sqrt2", "avogadro")
-        given = (value,) if name in _AMOUNTS else _DIGITS[value]
-        others = {k: v for k, v in config.amounts.items() if k not in keys}
-        bare = replace(teacher, config=replace(config, amounts=others))
-        if _get(bare, name) == value:
-            return bare
-        amounts = others | dict(zip(keys, given, strict=True))
-        return replace(teacher, config=replace(config, amounts=amounts))
-    group, species = name.split(".")
-    values = {k: v for k, v in getattr(config, group).items() if k != species}
-    if value != _STANDARD[group][species][0]:
-        values[species] = value
-    return replace(teacher, config=replace(config, **{group: values}))
-
-
-def _moved(evidence: Evidence, teacher: Teacher, places: Sequence[tuple[str, str]]) -> Teacher:
+def _moved(evidence: Evidence, teacher: Teacher) -> Teacher:
     """One step of least absolute relative errors (iteratively reweighted) in the constants."""
-    values = np.array([_get(teacher, ".".join(place)) for place in places])
+    constants = teacher.constants
+    values = np.array([teacher.get(name) for name in constants])
+    units = np.maximum(values, 0.05)
     base = _residuals(evidence, teacher)
     slopes = []
-    for place, value in zip(places, values, strict=True):
-        step = 1e-4 * value + (1e-5 if place[0] == "kappas" else 0.0)
-        other = _set(teacher, ".".join(place), float(value + step))
-        slopes.append((base - _residuals(evidence, other)) / step)
-    matrix = np.stack(slopes, axis=1) * np.maximum(values, 0.05)
-    rows = (np.abs(matrix) > 1e-3).any(axis=1) & np.isfinite(base)
-    matrix, wanted = matrix[rows], base[rows]
-    if not len(matrix):
+    for name, value, unit in zip(constants, values, units, strict=True):
+        step = 1e-4 * unit
+        other = teacher.having(name, float(value + step))
+        slopes.append((base - _residuals(evidence, other)) / step * unit)
+    matrix = np.stack(slopes, axis=1)
+    rows = np.isfinite(matrix).all(axis=1) & (np.abs(matrix) > _FELT).any(axis=1)
+    if not rows.any():
         return teacher
-    known = np.abs(matrix).max(axis=0) > 1e-3
-    matrix = matrix[:, known]
+    matrix, wanted = matrix[rows], base[rows]
+    felt = np.abs(matrix).max(axis=0) > _FELT
+    matrix = matrix[:, felt]
     change = np.zeros(matrix.shape[1])
-    for _ in range(30):
+    for _ in range(_REWEIGHTED):
         weight = 1.0 / np.maximum(np.abs(wanted - matrix @ change), evidence.tolerance)
         left = matrix.T * weight
-        normal = left @ matrix
-        normal += 1e-12 * np.diag(np.diag(normal))
-        change = np.linalg.lstsq(normal, left @ wanted, rcond=None)[0]
-    full = np.zeros(len(values))
-    full[known] = np.clip(change, -0.3, 0.3)
-    for place, value, part in zip(places, values, full, strict=True):
-        new = value + part * max(value, 0.05)
-        low, high = (0.3, 5.0) if place[0] == "densities" else (0.0, 5.0)
-        if part:
-            teacher = _set(teacher, ".".join(place), float(np.clip(new, low, high)))
+        change = np.linalg.lstsq(left @ matrix, left @ wanted, rcond=None)[0]
+    parts = np.zeros(len(values))
+    parts[felt] = np.clip(change, -0.3, 0.3)
+    for name, value in zip(constants, values + parts * units, strict=True):
+        low, high = _RANGE[name.partition(".")[0]]
+        teacher = teacher.having(name, float(np.clip(value, low, high)))
     return teacher
 
 
@@ -513,20 +410,16 @@ def _residuals(evidence: Evidence, teacher: Teacher) -> Array:
     return np.concatenate(columns, axis=1).ravel()
 
 
-def _rounded(
-    evidence: Evidence, teacher: Teacher, group: str, species: str, usual: float
-) -> Teacher:
+def _rounded(evidence: Evidence, teacher: Teacher, name: str, usual: float) -> Teacher:
     """Take the roundest value, the usual one before all, that explains the cells as well."""
-    name = f"{group}.{species}"
-    value = _get(teacher, name)
+    value = teacher.get(name)
     fitted = evidence.errors(teacher)
-    near = [usual, *_STANDARD[group][species]]
-    tries = sorted({v for v in near if abs(v - value) < 0.05 * abs(value) + 0.005}, key=near.index)
-    tries += [round(value, digits) for digits in (1, 2, 3, 4, 5)]
+    known = [v for v in (usual, *STANDARD[name]) if abs(v - value) < 0.05 * abs(value) + 0.005]
     noise = max(0.02 * float(fitted.sum()), 1e-6 * fitted.size)
-    for other in tries:
-        if not (group == "densities" and other <= 0.0):
-            changed = _set(teacher, name, float(other))
+    low, high = _RANGE[name.partition(".")[0]]
+    for other in (*known, *(round(value, digits) for digits in range(1, 6))):
+        if low <= other <= high:
+            changed = teacher.having(name, float(other))
             if float((evidence.errors(changed) - fitted).sum()) <= noise:
                 return changed
     return teacher

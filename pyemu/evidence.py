@@ -6,14 +6,14 @@ a density and a wrong generation are all seen, and what no candidate explains ha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from pyemu import reference
+from pyemu.candidates import Teacher
 from pyemu.records import Cells, load
 from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS, SPECIES, masses_of, names
 
@@ -28,28 +28,6 @@ _TIMESTEPS = 24
 _ROUNDINGS = 8.0
 """How many errors of the records' precision a difference of two states may hold."""
 _ANY_STEP = 900.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """A candidate for the M7 that made records.
-
-    Parameters
-    ----------
-    config
-        Its switches.
-    substeps
-        Equal parts of its timestep, or "converged".
-    production
-        Whether the records' H2SO4 production is yet to be added to their gas.
-    timestep
-        Its timestep over the records' [1]; 2 where the host's leap-frog was not recorded.
-    """
-
-    config: reference.Config
-    substeps: int | Literal["converged"] = 1
-    production: bool = True
-    timestep: float = 1.0
 
 
 class Evidence:
@@ -93,7 +71,7 @@ class Evidence:
         return cls(cells, seen, _precision(cells), threads)
 
     def some(self, count: int) -> "Evidence":
-        """At most `count` of the cells, evenly spread."""
+        """Take at most `count` of the cells, evenly spread."""
         rows = slice(None, None, max(1, -(-len(self) // count)))
         cells = Cells(
             environment=self.cells.environment[rows],
@@ -110,7 +88,7 @@ class Evidence:
         return float(np.clip(100.0 * self.precision, _LEAST, _MOST))
 
     def sulfur(self) -> tuple[float, float, float] | None:
-        """Quartiles of the sulfur that came in, over production times timestep."""
+        """Give quartiles of the sulfur that came in, over production times timestep."""
         places = [STATES.index(n) for n in ("h2so4", *names(masses_of("so4")))]
         early, late = (m[:, places].sum(axis=1) for m in (self.cells.before, self.cells.after))
         source = self._air["h2so4_production"] * self.cells.timestep
@@ -121,7 +99,7 @@ class Evidence:
         return float(found[0]), float(found[1]), float(found[2])
 
     def predict(self, teacher: Teacher, split: bool = False) -> Columns:
-        """What the candidate makes of the cells, by name (ncell,)."""
+        """Give what the candidate makes of the cells, by name (ncell,)."""
         given = dict(self._given)
         if not teacher.production:
             given["h2so4_production"] = np.zeros(len(self))
@@ -140,12 +118,12 @@ class Evidence:
         return found
 
     def look(self, config: reference.Config) -> Columns:
-        """Radii, densities and water of the recorded states after the step: no process acts."""
+        """Give radii, densities and water of the recorded states after the step: no process acts."""
         still = _still(config)
         return reference.step(self._late, _ANY_STEP, config=still, threads=self._threads)
 
     def errors(self, teacher: Teacher) -> Array:
-        """How wrong each variable of each cell is, 0 (as the records allow) to 1 (wholly).
+        """Say how wrong each variable of each cell is, 0 (as the records allow) to 1 (wholly).
 
         (ncell, 26 and the diagnostics that the records have)
         """
@@ -157,7 +135,7 @@ class Evidence:
         return _graded(error, doubt)
 
     def relative(self, after: Array) -> tuple[Array, Array]:
-        """Errors of states after the step over the tendency, and what of that may be rounding.
+        """Find errors of states after the step over the tendency, and what of that may be rounding.
 
         (ncell, 26) each; 0 and 1 where nothing can be told.
         """
@@ -185,7 +163,7 @@ class Evidence:
         return found
 
     def look_error(self, given: Array, truth: Array) -> tuple[Array, Array]:
-        """Relative error of a diagnostic, and what of it may be rounding."""
+        """Find the relative error of a diagnostic, and what of it may be rounding."""
         size = np.maximum(np.abs(given), np.abs(truth))
         told = np.isfinite(truth) & (size > 1e-30)
         unit = np.where(told, size, 1.0)
@@ -204,7 +182,7 @@ def _still(config: reference.Config) -> reference.Config:
 
 
 def _graded(error: Array, doubt: Array) -> Array:
-    """ln error between `doubt`, 0, and one, 1; 0 where the doubt is large."""
+    """Logarithm of the error between `doubt`, 0, and one, 1; 0 where the doubt is large."""
     clear = doubt < 2.0 * _MOST
     least = np.where(clear, doubt, 0.5)
     wrong = np.log(np.maximum(error, least) / least) / np.log(1.0 / least)

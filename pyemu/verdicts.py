@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyemu.blocks.modes import ABOVE, COATED, SOLUBLE_NAMES
-from pyemu.evidence import STATES, Columns, Evidence, Teacher
+from pyemu.candidates import Teacher
+from pyemu.evidence import STATES, Columns, Evidence
 from pyemu.variables import SPLIT, names
 
 Array = NDArray[np.float64]
@@ -21,7 +22,6 @@ Mask = NDArray[np.bool_]
 
 PROCESSES = ("condensation", "nucleation", "coagulation", "ageing", "merging")
 """Blocks that move something, in M7's order; coagulation with its number and mass equations."""
-JUDGED = ("properties", "water", *PROCESSES)
 _PURE, _FAIR = 0.999, 2e-3
 """Share of an entry's change that is the block's own, and error that the rest may make of it."""
 _GOOD = 0.9
@@ -53,10 +53,9 @@ class Verdict:
 def verdicts(evidence: Evidence, teacher: Teacher) -> dict[str, Verdict]:
     """Judge all blocks, water and sizes first, then in M7's order."""
     looks = evidence.look(teacher.config)
-    found = {"properties": _seen(evidence, looks, ("dry_radius", "density", "wet_radius"))}
-    found["water"] = _seen(evidence, looks, ("water",))
-    # Without diagnostics for it, the sizes of insoluble and dry particles are not water's fault.
-    wrong: list[str] = []
+    found = {"properties": _seen(evidence, looks, ("dry_radius",))}
+    found["water"] = _seen(evidence, looks, ("water", "wet_radius", "density"))
+    wrong = ["water"] if found["water"].reproduced is False else []
     after = evidence.predict(teacher, split=True)
     state = _matrix(after)
     error, doubt = evidence.relative(state)
@@ -102,6 +101,7 @@ def _verdict(error: Array, allowed: Array) -> Verdict:
 def _insensitive(evidence: Evidence, teacher: Teacher, block: str, state: Array) -> Mask:
     """Entries that do not change where a block is switched off."""
     switches: dict[str, Mapping[str, object]] = {
+        "water": {"water": "zsr" if teacher.config.water == "kappa" else "kappa"},
         "condensation": {"condensation": False},
         "nucleation": {"nucleation": "none", "organic_nucleation": "none"},
         "coagulation": {"coagulation": False},
@@ -147,7 +147,9 @@ def _touched(name: str) -> dict[str, tuple[str, ...]]:
     if what in ("aged", "merged"):
         species, mode = rest
         into = (COATED if what == "aged" else ABOVE)[mode]
-        return {"ageing" if what == "aged" else "merging": (f"{species}_{mode}", f"{species}_{into}")}
+        return {
+            "ageing" if what == "aged" else "merging": (f"{species}_{mode}", f"{species}_{into}")
+        }
     return {}
 
 
