@@ -89,8 +89,14 @@ class Calibration:
         """Blocks whose exact form does not reproduce the records."""
         return tuple(name for name, v in self.blocks.items() if v.reproduced is False)
 
+    def corrected(self, records: xr.Dataset) -> xr.Dataset:
+        """Give records with the timestep that M7 acted over."""
+        if self.teacher.timestep == 1.0:
+            return records
+        return records.assign(timestep=records["timestep"] * self.teacher.timestep)
+
     def facts(self) -> dict[str, Any]:
-        """All of it as JSON takes it."""
+        """Give all of it as JSON takes it."""
         worst, score = metrics.worst(self.r2)
         return {
             "cells": self.cells,
@@ -100,7 +106,6 @@ class Calibration:
             "worst variable": worst,
             "wrong": self.wrong,
             "substeps": self.substeps,
-            "production added": self.teacher.production,
             "timestep factor": self.teacher.timestep,
             "sulfur": self.sulfur,
             "choices": {name: asdict(choice) for name, choice in self.choices.items()},
@@ -172,7 +177,7 @@ def _by_sulfur(evidence: Evidence, teacher: Teacher) -> Teacher:
     """Whether the production is in the gas already, which the budget of sulfur tells."""
     sulfur = evidence.sulfur()
     if sulfur is not None and max(map(abs, sulfur)) < 0.05:
-        return replace(teacher, production=False)
+        return teacher.having("production_in_gas", True)
     return teacher
 
 
@@ -241,8 +246,6 @@ class _Search:
     def _options(self, teacher: Teacher, amounts: bool) -> Iterator[tuple[str, Sequence[Any]]]:
         yield from SWITCHES.items()
         yield "digits", tuple(DIGITS)
-        if self.evidence.sulfur() is None:
-            yield "production", (True, False)
         yield "timestep", (1.0, 2.0, 0.5)
         for name in teacher.constants:
             yield name, STANDARD[name]
@@ -322,7 +325,7 @@ class _Search:
         best = few.errors(found)
         told: dict[str, Any] = {name: str(value) for name, value in attributes.items()}
         chosen = {}
-        options = dict(self._options(found, amounts=True)) | {"production": (True, False)}
+        options = dict(self._options(found, amounts=True))
         options["substeps"] = (2, 1) if found.substeps == 1 else (1,)
         for name, values in options.items():
             value = found.get(name)
@@ -343,7 +346,7 @@ class _Search:
 
 
 def _near(value: float) -> float:
-    """A value close by, to see whether a constant matters at all."""
+    """Give a value close by, to see whether a constant matters at all."""
     return 1.1 * value + 0.01
 
 

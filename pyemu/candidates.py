@@ -25,6 +25,7 @@ SWITCHES: Mapping[str, tuple[Any, ...]] = {
     "clip_weight_percent": (False, True),
     "sulfate_free_radius": (False, True),
     "kappa_full_volume": (False, True),
+    "production_in_gas": (False, True),
 }
 AMOUNTS: Mapping[str, tuple[float, ...]] = {
     "number_min": (1e-10, 1e-7, 1e-4),
@@ -68,15 +69,12 @@ class Teacher:
         Its switches.
     substeps
         Equal parts of its timestep, or "converged".
-    production
-        Whether the records' H2SO4 production is yet to be added to their gas.
     timestep
         Its timestep over the records' [1]; 2 where the host's leap-frog was not recorded.
     """
 
     config: reference.Config
     substeps: int | Literal["converged"] = 1
-    production: bool = True
     timestep: float = 1.0
 
     @property
@@ -89,7 +87,7 @@ class Teacher:
     def names(self) -> tuple[str, ...]:
         """Names of all that may differ but the generation and the sub-steps."""
         switches = [name for name in SWITCHES if name != "profile"]
-        return (*switches, "digits", "production", "timestep", *self.constants, *AMOUNTS)
+        return (*switches, "digits", "timestep", *self.constants, *AMOUNTS)
 
     def get(self, name: str) -> Any:
         """Value of a setting."""
@@ -133,4 +131,4 @@ class Teacher:
         return replace(self, config=replace(config, **changed))
 
 
-_OWN = ("production", "timestep", "substeps")
+_OWN = ("timestep", "substeps")

@@ -100,13 +100,10 @@ class Evidence:
 
     def predict(self, teacher: Teacher, split: bool = False) -> Columns:
         """Give what the candidate makes of the cells, by name (ncell,)."""
-        given = dict(self._given)
-        if not teacher.production:
-            given["h2so4_production"] = np.zeros(len(self))
         found: dict[str, Array] = {}
         for timestep, rows in self._groups:
             after = reference.step(
-                {name: column[rows] for name, column in given.items()},
+                {name: column[rows] for name, column in self._given.items()},
                 timestep * teacher.timestep,
                 config=teacher.config,
                 substeps=teacher.substeps,
@@ -118,7 +115,7 @@ class Evidence:
         return found
 
     def look(self, config: reference.Config) -> Columns:
-        """Give radii, densities and water of the recorded states after the step: no process acts."""
+        """Give sizes, densities and water of the recorded states after the step: nothing acts."""
         still = _still(config)
         return reference.step(self._late, _ANY_STEP, config=still, threads=self._threads)
 
@@ -178,6 +175,7 @@ def _still(config: reference.Config) -> reference.Config:
         coagulation=False,
         nucleation="none",
         organic_nucleation="none",
+        production_in_gas=True,
     )
 
 

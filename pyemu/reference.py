@@ -92,6 +92,8 @@ class Config:
         Corrections of plain errors of the real code, on (sections 8.3, 7, 14).
     source_coagulation, clip_weight_percent, sulfate_free_radius, kappa_full_volume
         Other corrections, off, as the real code does it (sections 12 iii, 8.1, 8.2, 8.4).
+    production_in_gas
+        The host has added the production to the gas before the step: it is not added again.
     substeps_max
         Where the doubling of `substeps="converged"` ends.
 
@@ -119,6 +121,7 @@ class Config:
     clip_weight_percent: bool = False
     sulfate_free_radius: bool = False
     kappa_full_volume: bool = False
+    production_in_gas: bool = False
     substeps_max: int = 1024
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,9 @@ from pyemu.blocks.chain import LEARNED
 from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
+_WIDTHS = (32, 32)
+_FOREIGN_STEPS, _FOREIGN_RATE = 4000, 2e-3
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -20,7 +24,7 @@ class TrainConfig:
     Parameters
     ----------
     coagulation, water
-        Widths of the hidden layers; empty keeps the exact form.
+        Widths of the hidden layers; empty keeps the exact form where it reproduces the records.
     activation
         Of the hidden layers.
     forms_steps, forms_batch, forms_rate
@@ -40,7 +44,7 @@ class TrainConfig:
         Of weights and batches.
     """
 
-    coagulation: tuple[int, ...] = (32, 32)
+    coagulation: tuple[int, ...] = ()
     water: tuple[int, ...] = ()
     activation: str = "silu"
     forms_steps: int = 6000
@@ -83,8 +87,6 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is (0, 1)")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
-        if not self.learned:
-            raise ValueError("coagulation and water are both exact; there is nothing to learn")
         self.networks()
 
     @classmethod
@@ -109,8 +111,32 @@ class TrainConfig:
 
     @property
     def total(self) -> int:
-        """Steps of both stages."""
-        return self.forms_steps + self.step_steps
+        """Steps of both stages; none where there is nothing to learn."""
+        return self.forms_steps + self.step_steps if self.learned else 0
+
+    def learning(self, blocks: Iterable[str], *, foreign: Iterable[str] = ()) -> Self:
+        """Let networks learn `blocks`, too, with the usual widths where none are given.
+
+        A `foreign` block is one whose exact form is not that of the records, so that only the
+        second stage sees the right one: it is made longer and bolder.
+
+        Raises
+        ------
+        ValueError
+            A block that has no learned form.
+        """
+        foreign = tuple(foreign)
+        changes: dict[str, Any] = {}
+        for name in (*blocks, *foreign):
+            if name not in LEARNED:
+                allowed = ", ".join(LEARNED)
+                raise ValueError(f"block {name!r} has no learned form; allowed is {allowed}")
+            if not getattr(self, name):
+                changes[name] = _WIDTHS
+        if foreign:
+            changes["step_steps"] = max(self.step_steps, _FOREIGN_STEPS)
+            changes["step_rate"] = max(self.step_rate, _FOREIGN_RATE)
+        return replace(self, **changes)
 
     def networks(self) -> dict[str, Network]:
         """Make the networks, weights drawn from the seed."""

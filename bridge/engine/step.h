@@ -106,6 +106,8 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
   const Switches &switches = program.switches;
   const D dt = D(timestep);
   D gas = to<double>(cells.gas);
+  if (switches.production_in_gas)
+    air.production = D(0.0);
   air.production = max(air.production, D(0.0) - gas / dt);
   if (switches.older) {
     gas = max(gas + air.production * dt, D(0.0));

@@ -171,6 +171,8 @@ class Chain(torch.nn.Module):
         gas, mass, number = state[:, _GAS], state[:, _MASS], state[:, _NUMBER]
         # The gas must cover what other processes take out of it.
         production = torch.maximum(air["h2so4_production"], -gas / dt)
+        if s.production_in_gas:
+            production = torch.zeros_like(production)
         if s.older or not s.condensation:
             gas = (gas + production * dt).clamp(min=0.0)
             production = torch.zeros_like(gas)

@@ -76,6 +76,7 @@ PYTHON = {
         "exchange",
         "feed",
         "files",
+        "lessons",
         "loop",
         "modelfile",
         "reference",
