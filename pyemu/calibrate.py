@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from rich.table import Table
 
 from pyemu import metrics, reference
 from pyemu.blocks.settings import Settings
@@ -23,6 +24,11 @@ from pyemu.verdicts import Verdict, verdicts
 Array = NDArray[np.float64]
 Tell = Callable[[str], None]
 
+_ALWAYS = (
+    *("profile", "water", "nucleation", "organic_nucleation", "condensation", "coagulation"),
+    *("thresholds", "substeps", "timestep", "densities.bc", "densities.oc", "densities.du"),
+)
+"""Settings that are told whatever was found."""
 _ATTRIBUTES = ("profile", "water", "nucleation", "organic_nucleation", "substeps")
 _SEARCH, _SCAN, _ALL = 2048, 256, 16384
 _TINY = 1e-9
@@ -158,6 +164,66 @@ def calibrate(records: xr.Dataset, *, threads: int = 1, tell: Tell = lambda _: N
         wrong=wrong,
         r2=r2,
     )
+
+
+def tables(found: Calibration, learned: Sequence[str] = ()) -> tuple[Table, Table]:
+    """Lay out settings, and which exact forms reproduce the records, for people."""
+    worst, score = metrics.worst(found.r2)
+    settings = Table(title="Which M7 made the records")
+    for name in ("setting", "found", "attribute", "cells that tell"):
+        settings.add_column(name, justify="right" if name == "cells that tell" else "left")
+    usual = Teacher(
+        config=reference.Config(
+            profile=found.settings.profile, thresholds=found.teacher.config.thresholds
+        )
+    )
+    kept = [n for n, c in found.choices.items() if c.told is not None or n in _ALWAYS]
+    odd = [n for n, c in found.choices.items() if n not in kept and c.value != usual.get(n)]
+    for name in (*kept, *odd):
+        choice = found.choices[name]
+        cells = str(choice.differs) if choice.certain else f"{choice.differs}: cannot tell"
+        told = "" if choice.told is None else str(choice.told)
+        value = f"[bold red]{choice.value}[/]" if choice.contradicts else str(choice.value)
+        settings.add_row(name, value, told, cells)
+    caption = (
+        f"{found.cells} cells, recorded to {found.precision:.0e}. Exact forms alone: mean tendency "
+        f"R2 {found.mean_r2:.6f}, worst {score:.6f} ({worst})"
+    )
+    blocks = Table(title="Do M7's exact forms reproduce them?", caption=caption)
+    for name in ("block", "exact form", "median error", "agree", "entries", "in the model"):
+        blocks.add_column(name, justify="left" if name in ("block", "exact form") else "right")
+    for name, verdict in found.blocks.items():
+        measured = [f"{verdict.error:.1e}", f"{100.0 * verdict.agree:.1f} %"]
+        measured = measured if verdict.entries else ["", ""]
+        form = "learned" if name in learned else "exact"
+        blocks.add_row(name, verdict.word, *measured, str(verdict.entries), form)
+    return settings, blocks
+
+
+def notes(found: Calibration, learned: Sequence[str] = ()) -> list[str]:
+    """Say in sentences what a user should know besides the table."""
+    told = [
+        f"attribute {name} = {choice.told}, but the data show {choice.value} "
+        f"({choice.differs} cells tell)"
+        for name, choice in found.choices.items()
+        if choice.contradicts
+    ]
+    if found.teacher.timestep != 1.0:
+        told.append(
+            f"M7 acted over {found.teacher.timestep:g} times the recorded timestep (leap-frog?): "
+            "give the model that timestep, too"
+        )
+    if found.settings.production_in_gas:
+        told.append("the recorded gas holds the production already: the model will not add it")
+    elif found.sulfur is not None and abs(found.sulfur[1] / found.teacher.timestep - 1.0) > 0.02:
+        told.append(
+            f"sulfur grows by {found.sulfur[1]:.3g} times production times timestep: something "
+            "besides M7 acts between before and after, or a unit is wrong"
+        )
+    if found.precision >= 1e-3:
+        told.append(f"BC, OC, sea salt and dust close to {found.precision:.0e} only")
+    left = [name for name in found.missed if name not in learned]
+    return told + [f"{name} stays exact though it is not reproduced" for name in left]
 
 
 def _told(attributes: Mapping[str, Any]) -> Teacher:

@@ -14,7 +14,6 @@ from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
 _WIDTHS = (32, 32)
-_FOREIGN_STEPS, _FOREIGN_RATE = 4000, 2e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,8 @@ class TrainConfig:
         which falls to 0 as a cosine.
     step_steps, step_batch, step_rate
         Second stage, end to end on the tendencies of the step.
+    foreign_steps, foreign_rate
+        Second stage where a learned block's exact form does not reproduce the records.
     asinh
         Weight of the asinh-scaled tendencies in its loss [1].
     weight_decay, ema
@@ -53,6 +54,8 @@ class TrainConfig:
     step_steps: int = 400
     step_batch: int = 1024
     step_rate: float = 1e-4
+    foreign_steps: int = 4000
+    foreign_rate: float = 2e-3
     asinh: float = 0.01
     weight_decay: float = 1e-5
     ema: float = 0.998
@@ -78,11 +81,18 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}; widths are [1, inf)")
         least = dict.fromkeys(("forms_steps", "forms_batch", "step_batch", "buffer"), 1)
         least |= dict.fromkeys(("calibration", "validation", "curve_every"), 1)
-        least |= {"checkpoint_every": 1, "step_steps": 0, "seed": 0, "asinh": 0, "weight_decay": 0}
+        least |= {
+            "foreign_steps": 1,
+            "checkpoint_every": 1,
+            "step_steps": 0,
+            "seed": 0,
+            "asinh": 0,
+            "weight_decay": 0,
+        }
         for name, low in least.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is [{low}, inf)")
-        for name in ("forms_rate", "step_rate"):
+        for name in ("forms_rate", "step_rate", "foreign_rate"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is (0, 1)")
         if not 0.0 <= self.ema < 1.0:
@@ -118,7 +128,7 @@ class TrainConfig:
         """Let networks learn `blocks`, too, with the usual widths where none are given.
 
         A `foreign` block is one whose exact form is not that of the records, so that only the
-        second stage sees the right one: it is made longer and bolder.
+        second stage sees the right one: it is then `foreign_steps` and `foreign_rate`.
 
         Raises
         ------
@@ -134,8 +144,7 @@ class TrainConfig:
             if not getattr(self, name):
                 changes[name] = _WIDTHS
         if foreign:
-            changes["step_steps"] = max(self.step_steps, _FOREIGN_STEPS)
-            changes["step_rate"] = max(self.step_rate, _FOREIGN_RATE)
+            changes |= {"step_steps": self.foreign_steps, "step_rate": self.foreign_rate}
         return replace(self, **changes)
 
     def networks(self) -> dict[str, Network]:

@@ -42,12 +42,11 @@ class Verdict:
     agree: float
     entries: int
 
-    def __str__(self) -> str:
+    @property
+    def word(self) -> str:
         """In words."""
-        if self.reproduced is None:
-            return f"cannot tell ({self.entries} entries where it alone acts)"
-        word = "reproduced" if self.reproduced else "not reproduced"
-        return f"{word}, median error {self.error:.1e} ({100.0 * self.agree:.1f} % agree)"
+        known = {None: "cannot tell", True: "reproduced", False: "not reproduced"}
+        return known[self.reproduced]
 
 
 def verdicts(evidence: Evidence, teacher: Teacher) -> dict[str, Verdict]:
