@@ -39,7 +39,7 @@ _FEWEST = 3
 _MATTERS = 1e-3
 _FELT = 1e-3
 """Relative change of a tendency for the relative change of a constant, above which it counts."""
-_REWEIGHTED = 30
+_REWEIGHTED, _NEWTON = 30, 6
 _RANGE = {"densities": (0.3, 5.0), "kappas": (0.0, 5.0)}
 
 
@@ -342,17 +342,24 @@ class _Search:
         return replace(teacher, substeps=best if tried[best] < (1.0 - _WORTH) * single else 1)
 
     def _fit(self, evidence: Evidence, teacher: Teacher) -> Teacher:
-        """Fit densities (and kappas): least absolute errors, then round as far as that holds."""
+        """Fit densities (and kappas), from those found so far and from the usual ones."""
         evidence = evidence.some(_weight(len(evidence), teacher))
         best, error = teacher, _total(evidence, teacher)
         if error <= _TINY:
             return teacher
-        for _ in range(8):
-            moved = _moved(evidence, best)
-            tried = _total(evidence, moved)
-            if tried >= error - _TINY:
+        usual = teacher
+        for name in teacher.constants:
+            usual = usual.having(name, self.prior.get(name))
+        for start in (teacher, usual):
+            moved = start
+            for _ in range(_NEWTON):
+                moved = _moved(evidence, moved)
+                tried = _total(evidence, moved)
+                if tried < error - _TINY:
+                    best, error = moved, tried
+            if error <= _TINY:
                 break
-            best, error = moved, tried
+        best = _rounded_all(evidence, best)
         for name in teacher.constants:
             best = _rounded(evidence, best, name, self.prior.get(name))
         return best
@@ -477,6 +484,18 @@ def _residuals(evidence: Evidence, teacher: Teacher) -> Array:
         wrong = (seen - looks[name]) / np.where(there, seen, 1.0)
         columns.append(np.where(there, wrong, np.nan)[:, None])
     return np.concatenate(columns, axis=1).ravel()
+
+
+def _rounded_all(evidence: Evidence, teacher: Teacher) -> Teacher:
+    """Round all constants to as few digits as explain the cells as well."""
+    error = _total(evidence, teacher)
+    for digits in range(2, 7):
+        changed = teacher
+        for name in teacher.constants:
+            changed = changed.having(name, round(teacher.get(name), digits))
+        if _total(evidence, changed) <= error + _TINY:
+            return changed
+    return teacher
 
 
 def _rounded(evidence: Evidence, teacher: Teacher, name: str, usual: float) -> Teacher:

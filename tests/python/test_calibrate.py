@@ -259,7 +259,8 @@ def test_command_on_records_of_both_generations(config: Config, tmp_path: Path) 
     boxes = Sample(count=1000, seed=9, part="test", kinds=("boxes",), config=config)
     sample(boxes, tmp_path / "test.nc")
     raw = xr.open_dataset(tmp_path / "train.nc").load()
-    raw.drop_attrs().assign_attrs(timestep=900.0).to_netcdf(tmp_path / "bare.nc")
+    raw.attrs = {"timestep": 900.0}
+    raw.to_netcdf(tmp_path / "bare.nc")
     model = tmp_path / "model.safetensors"
     done = subprocess.run(
         [
