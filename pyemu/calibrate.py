@@ -275,16 +275,16 @@ class _Search:
         for profile in (first, *(p for p in SWITCHES["profile"] if p != first)):
             self._tell(f"from {profile}")
             begin = self.prior.having("profile", profile)
+            if few.seen:  # sizes and water tell much, whatever the processes did
+                begin = self._fit(few, self._descend(few, begin, looks=True), looks=True)
             best = self._descend(few, self._substeps(begin))
             found.append((_total(few, best), best))
             if found[-1][0] <= _TINY:
                 break
         best = min(found, key=lambda pair: pair[0])[1]
-        best = self._substeps(best)
         self._tell("constants")
-        for _ in range(2):
-            best = self._fit(few, best)
-            best = self._descend(few, best)
+        for _ in range(3):
+            best = self._descend(few, self._fit(few, self._substeps(best)))
             if _total(few, best) <= _TINY:
                 break
         self._tell("rare cells")
@@ -292,19 +292,21 @@ class _Search:
         best = self._descend(some, best, amounts=True)
         return self._pruned(some, best)
 
-    def _descend(self, evidence: Evidence, teacher: Teacher, amounts: bool = False) -> Teacher:
+    def _descend(
+        self, evidence: Evidence, teacher: Teacher, amounts: bool = False, looks: bool = False
+    ) -> Teacher:
         """Take whatever lowers the errors, a switch at a time, until nothing does."""
         evidence = evidence.some(_weight(len(evidence), teacher))
-        best, error = teacher, _total(evidence, teacher)
+        best, error = teacher, _total(evidence, teacher, looks)
         changed = True
         while changed and error > _TINY:
             changed = False
             for name, values in self._options(best, amounts):
                 for value in values:
                     other = best.having(name, value)
-                    if other == best or error <= _TINY:
+                    if other == best or error <= _TINY or (looks and name == "profile"):
                         continue
-                    tried = _total(evidence, other)
+                    tried = _total(evidence, other, looks)
                     if tried < error - _TINY:
                         best, error, changed = other, tried, True
         return best
@@ -319,7 +321,7 @@ class _Search:
             yield from AMOUNTS.items()
 
     def _substeps(self, teacher: Teacher) -> Teacher:
-        """Find the number of sub-steps, starting from the teacher's; few pay off."""
+        """Find the number of sub-steps."""
         evidence = self.evidence.some(_SCAN)
         error = _total(evidence, teacher)
         if error <= _TINY:
@@ -338,13 +340,12 @@ class _Search:
         if high - low < 40:
             least = min(range(low, high + 1), key=score)
         best = min(tried, key=lambda count: tried[count])
-        single = tried.get(1, error)
-        return replace(teacher, substeps=best if tried[best] < (1.0 - _WORTH) * single else 1)
+        return replace(teacher, substeps=best)
 
-    def _fit(self, evidence: Evidence, teacher: Teacher) -> Teacher:
+    def _fit(self, evidence: Evidence, teacher: Teacher, looks: bool = False) -> Teacher:
         """Fit densities (and kappas), from those found so far and from the usual ones."""
         evidence = evidence.some(_weight(len(evidence), teacher))
-        best, error = teacher, _total(evidence, teacher)
+        best, error = teacher, _total(evidence, teacher, looks)
         if error <= _TINY:
             return teacher
         usual = teacher
@@ -353,12 +354,16 @@ class _Search:
         for start in (teacher, usual):
             moved = start
             for _ in range(_NEWTON):
-                moved = _moved(evidence, moved)
-                tried = _total(evidence, moved)
+                moved = _moved(evidence, moved, looks)
+                tried = _total(evidence, moved, looks)
                 if tried < error - _TINY:
                     best, error = moved, tried
+                if error <= _TINY:
+                    break
             if error <= _TINY:
                 break
+        if looks:
+            return best
         best = _rounded_all(evidence, best)
         for name in teacher.constants:
             best = _rounded(evidence, best, name, self.prior.get(name))
@@ -427,9 +432,9 @@ def _plain(told: Any, value: Any) -> Any:
     return int(told) if isinstance(value, int) and str(told).isdecimal() else told
 
 
-def _total(evidence: Evidence, teacher: Teacher) -> float:
-    """Wrong entries per cell."""
-    return float(evidence.errors(teacher).sum()) / len(evidence)
+def _total(evidence: Evidence, teacher: Teacher, looks: bool = False) -> float:
+    """Count wrong entries per cell."""
+    return float(evidence.errors(teacher, looks).sum()) / len(evidence)
 
 
 def _weight(count: int, teacher: Teacher) -> int:
@@ -438,17 +443,17 @@ def _weight(count: int, teacher: Teacher) -> int:
     return max(_SCAN, min(count, 2 * _SEARCH // parts)) if parts > 1 else count
 
 
-def _moved(evidence: Evidence, teacher: Teacher) -> Teacher:
+def _moved(evidence: Evidence, teacher: Teacher, looks: bool) -> Teacher:
     """One step of least absolute relative errors (iteratively reweighted) in the constants."""
     constants = teacher.constants
     values = np.array([teacher.get(name) for name in constants])
     units = np.maximum(values, 0.05)
-    base = _residuals(evidence, teacher)
+    base = _residuals(evidence, teacher, looks)
     slopes = []
     for name, value, unit in zip(constants, values, units, strict=True):
         step = 1e-4 * unit
         other = teacher.having(name, float(value + step))
-        slopes.append((base - _residuals(evidence, other)) / step * unit)
+        slopes.append((base - _residuals(evidence, other, looks)) / step * unit)
     matrix = np.stack(slopes, axis=1)
     rows = np.isfinite(matrix).all(axis=1) & (np.abs(matrix) > _FELT).any(axis=1)
     if not rows.any():
@@ -469,21 +474,23 @@ def _moved(evidence: Evidence, teacher: Teacher) -> Teacher:
     return teacher
 
 
-def _residuals(evidence: Evidence, teacher: Teacher) -> Array:
+def _residuals(evidence: Evidence, teacher: Teacher, looks: bool) -> Array:
     """Signed errors over the recorded tendency or diagnostic; NaN where nothing can be told."""
-    after = evidence.predict(teacher)
-    matrix = np.stack([after[name] for name in STATES], axis=1)
-    truth, before = evidence.cells.after, evidence.cells.before
-    size = np.abs(truth - before)
-    clear = size > 1e3 * evidence.precision * np.maximum(np.abs(before), np.abs(truth)) + 1e-9
-    found = np.where(clear, (truth - matrix) / np.where(clear, size, 1.0), np.nan)
-    columns = [found]
-    looks = evidence.look(teacher.config) if evidence.seen else {}
-    for name, seen in evidence.seen.items():
-        there = np.isfinite(seen) & (np.abs(seen) > 1e-30)
-        wrong = (seen - looks[name]) / np.where(there, seen, 1.0)
-        columns.append(np.where(there, wrong, np.nan)[:, None])
-    return np.concatenate(columns, axis=1).ravel()
+    columns = []
+    seen = evidence.look(teacher.config) if evidence.seen else {}
+    for name, truth in evidence.seen.items():
+        there = np.isfinite(truth) & (np.abs(truth) > 1e-30)
+        wrong = (truth - seen[name]) / np.where(there, truth, 1.0)
+        columns.append(np.where(there, wrong, np.nan))
+    if not looks:
+        after = evidence.predict(teacher)
+        for k, name in enumerate(STATES):
+            early, late = evidence.cells.before[:, k], evidence.cells.after[:, k]
+            size = np.abs(late - early)
+            clear = size > 1e3 * evidence.precision * np.maximum(np.abs(early), np.abs(late)) + 1e-9
+            wrong = (late - after[name]) / np.where(clear, size, 1.0)
+            columns.append(np.where(clear, wrong, np.nan))
+    return np.concatenate(columns)
 
 
 def _rounded_all(evidence: Evidence, teacher: Teacher) -> Teacher:

@@ -119,12 +119,13 @@ class Evidence:
         still = _still(config)
         return reference.step(self._late, _ANY_STEP, config=still, threads=self._threads)
 
-    def errors(self, teacher: Teacher) -> Array:
+    def errors(self, teacher: Teacher, looks: bool = False) -> Array:
         """Say how wrong each variable of each cell is, 0 (as the records allow) to 1 (wholly).
 
-        (ncell, 26 and the diagnostics that the records have)
+        (ncell, 26 and the diagnostics that the records have), or the `looks` alone: diagnostics.
         """
-        return np.concatenate([self._state_errors(teacher), self._look_errors(teacher)], axis=1)
+        seen = self._look_errors(teacher)
+        return seen if looks else np.concatenate([self._state_errors(teacher), seen], axis=1)
 
     def _state_errors(self, teacher: Teacher) -> Array:
         after = self.predict(teacher)

@@ -97,7 +97,7 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is (0, 1)")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
-        self.networks()
+        Network.hidden(("x",), ("y",), (1,), self.activation)  # refuses an unknown one
 
     @classmethod
     def read(cls, path: Path | None, **changes: Any) -> Self:
