@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from pyemu import evaluate, modelfile, train
-from pyemu.blocks import chain as blocks
+from pyemu.blocks import chain, coagulation, condensation
 from pyemu.blocks.chain import Chain
 from pyemu.blocks.settings import Settings
 from pyemu.calibrate import Calibration, calibrate, notes
@@ -201,20 +201,20 @@ def foreign(records: xr.Dataset, name: str, other: Any) -> xr.Dataset:
         torch.from_numpy(np.ascontiguousarray(x))
         for x in (cells.environment, cells.before, cells.timestep)
     )
-    with mock.patch.object(blocks, name, other), torch.no_grad():
+    with mock.patch.object(chain, name, other), torch.no_grad():
         out = Chain(Settings.from_reference(Config()))(*given)
     late = torch.cat([out.prognostic, out.diagnostic], dim=1).numpy()
     return records.assign({n: ("cell", x) for n, x in zip(LATE, late.T, strict=True)})
 
 
 def quicker_coagulation(records: xr.Dataset) -> xr.Dataset:
-    true = blocks.coagulation.kernels
+    true = coagulation.kernels
 
     def kernels(*given: Any) -> Any:
         found = true(*given)
         return found._replace(kernel=1.3 * found.kernel)
 
-    module = mock.Mock(wraps=blocks.coagulation, kernels=kernels)
+    module = mock.Mock(wraps=coagulation, kernels=kernels)
     return foreign(records, "coagulation", module)
 
 
@@ -236,7 +236,7 @@ def test_foreign_coagulation_is_named_and_learned(base: xr.Dataset, tmp_path: Pa
 
 
 def test_foreign_condensation_is_named(base: xr.Dataset) -> None:
-    true = blocks.condensation_sink
+    true = condensation.condensation_sink
     found = calibrate(foreign(base, "condensation_sink", lambda *given: 0.6 * true(*given)))
     assert found.missed == ("condensation",)
     assert found.blocks["coagulation"].reproduced
