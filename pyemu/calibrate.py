@@ -34,6 +34,8 @@ _SEARCH, _SCAN, _ALL = 2048, 256, 16384
 _TINY = 1e-9
 _WORTH = 0.2
 """A choice must take away this share of the errors in the cells where it matters."""
+_EXPLAINED = 0.1
+"""Wrong entries per cell of a teacher that is right but for details."""
 _FEWEST = 3
 """Cells on which a choice may be founded."""
 _MATTERS = 1e-3
@@ -279,14 +281,18 @@ class _Search:
                 begin = self._fit(few, self._descend(few, begin, looks=True), looks=True)
             best = self._descend(few, self._substeps(begin))
             found.append((_total(few, best), best))
-            if found[-1][0] <= _TINY:
+            if found[-1][0] <= _EXPLAINED:
                 break
         best = min(found, key=lambda pair: pair[0])[1]
         self._tell("constants")
         for _ in range(3):
-            best = self._descend(few, self._fit(few, self._substeps(best)))
-            if _total(few, best) <= _TINY:
+            last = best
+            if _total(few, best) > _EXPLAINED:
+                best = self._substeps(best)
+            best = self._descend(few, self._fit(few, best))
+            if best == last or _total(few, best) <= _TINY:
                 break
+        best = self._rounded(few, best)
         self._tell("rare cells")
         some = all_ if best.substeps == 1 else all_.some(_weight(_ALL, best))
         best = self._descend(some, best, amounts=True)
@@ -362,9 +368,12 @@ class _Search:
                     break
             if error <= _TINY:
                 break
-        if looks:
-            return best
-        best = _rounded_all(evidence, best)
+        return best if looks else self._rounded(evidence, best)
+
+    def _rounded(self, evidence: Evidence, teacher: Teacher) -> Teacher:
+        """Take round constants where they explain the cells as well."""
+        evidence = evidence.some(_weight(len(evidence), teacher))
+        best = _rounded_all(evidence, teacher)
         for name in teacher.constants:
             best = _rounded(evidence, best, name, self.prior.get(name))
         return best

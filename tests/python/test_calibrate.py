@@ -37,7 +37,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     return open_records(path).drop_attrs().load()
 
 
-def made(base: xr.Dataset, teacher: Teacher, cells: Any = slice(0, 2000)) -> xr.Dataset:
+def made(base: xr.Dataset, teacher: Teacher, cells: Any = slice(0, 1500)) -> xr.Dataset:
     """Records of a teacher on cells of the base, without attributes."""
     records = base.isel(cell=cells).copy()
     seen = Evidence.read(records, records.sizes["cell"])
@@ -64,7 +64,6 @@ def single(records: xr.Dataset) -> xr.Dataset:
 
 
 PLAIN = {
-    "older": Config(profile="m7_2004"),
     "densities": Config(densities={"bc": 1.8, "oc": 1.3}, thresholds="icon_ham"),
     "odd densities": Config(densities={"bc": 1.75, "oc": 1.432, "du": 2.5}, profile="m7_2004"),
     "messy": Config(profile="m7_2004", thresholds="messy", small_insoluble_volume=False),
@@ -94,7 +93,7 @@ def test_settings_are_found_without_attributes(base: xr.Dataset, name: str) -> N
     assert alike(found, Teacher(config=config), base) > 1.0 - 1e-9
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_settings_at_random_are_found_under_wrong_attributes(base: xr.Dataset, seed: int) -> None:
     draw = np.random.default_rng(seed)
     switches: dict[str, Any] = {
