@@ -319,14 +319,28 @@ def train(
     ] = None,
     map: Map = None,  # noqa: A002
     config: Annotated[Path | None, typer.Option(help="TOML file of `TrainConfig`.")] = None,
+    learn: Annotated[
+        list[str] | None,
+        typer.Option(help="Block that a network learns although its exact form is right."),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Find which M7 made the records, or trust their attributes.")
+    ] = True,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and batches.")] = None,
     threads: Threads = None,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder of events.")] = None,
     json: Json = None,
 ) -> None:
-    """Train a model on records; goes on after a kill. Under torchrun, in several processes."""
+    """Find which M7 made records, and train a model of it on them; goes on after a kill.
+
+    Blocks whose exact form reproduces the records stay exact, others are learned where they can
+    be. Under torchrun, in several processes.
+    """
+    import os
+
     import torch
 
+    from pyemu import calibrate as calibration
     from pyemu import train as training
     from pyemu.files import check_target, write_json
     from pyemu.records import open_records
@@ -337,11 +351,19 @@ def train(
             check_target(json)
         if threads is not None:
             torch.set_num_threads(threads)
+        chosen = TrainConfig.read(config, seed=seed).learning(learn or ())
+        given = open_records(records, map)
+        found = None
+        if calibrate:
+            found = calibration.calibrate(given, threads=torch.get_num_threads())
+            if os.environ.get("RANK", "0") == "0":
+                _show_calibration(found, training.to_learn(found), output, json)
         model = training.run(
-            TrainConfig.read(config, seed=seed),
-            open_records(records, map),
+            chosen,
+            given,
             training.Files(model=output, tensorboard=tensorboard),
             validation=open_records(validation, map) if validation else None,
+            calibration=found,
             origin=records,
             command="pyemu " + " ".join(sys.argv[1:]),
             tell=tell,
@@ -349,7 +371,8 @@ def train(
         if json is not None:
             write_json(json, model.provenance)
         scores = ", ".join(f"{k} {v}" for k, v in model.provenance["scores"].items())
-        Console().print(f"wrote {output}: {scores}", highlight=False)
+        networks = ", ".join(model.networks) or "nothing: all blocks are exact"
+        Console().print(f"wrote {output}, learned {networks}: {scores}", highlight=False)
 
 
 @app.command(
@@ -547,6 +570,20 @@ def _told(what: str) -> Iterator[Callable[[int, int, dict[str, Any]], None]]:
             bar.update(task, completed=done, total=total, last=", ".join(shown))
 
         yield tell
+
+
+def _show_calibration(found: Any, learned: Sequence[str], output: Path, json: Path | None) -> None:
+    """Print what calibration found; in JSON at once, as training may refuse it."""
+    from pyemu.calibrate import notes, tables
+    from pyemu.files import write_json
+
+    console = Console()
+    for shown in tables(found, learned):
+        console.print(shown)
+    for note in notes(found, learned):
+        console.print(f"- {note}", highlight=False)
+    if json is not None:
+        write_json(json, {"model": str(output), "calibration": found.facts()})
 
 
 @contextmanager

@@ -100,11 +100,13 @@ def lesson_loss(network: Network, lesson: Lesson) -> Tensor:
 
 
 def steps(cells: Cells) -> Steps:
-    """Collect steps; where the records have no water before the step, it counts from 0."""
-    if cells.water_after is None:
-        raise ValueError("the records have no water after the step, which is judged, too")
-    before = np.zeros_like(cells.water_after) if cells.water is None else cells.water
-    late = np.concatenate([cells.after, cells.water_after], axis=1)
+    """Collect steps; where the records have no water before the step, it counts from 0.
+
+    Where they have none after it, its tendency is NaN, and neither taught nor judged.
+    """
+    before = np.zeros((len(cells), len(WATERS))) if cells.water is None else cells.water
+    after = np.full_like(before, np.nan) if cells.water_after is None else cells.water_after
+    late = np.concatenate([cells.after, after], axis=1)
     truth = late - np.concatenate([cells.before, before], axis=1)
     arrays = (cells.environment, cells.before, cells.timestep, before, truth)
     return Steps(*map(_double, arrays))

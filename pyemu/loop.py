@@ -147,13 +147,7 @@ class Loop:
 
     def scores(self) -> dict[str, Any]:
         """How good they are there."""
-        found = judge(self.best(), self._steps)
-        name, worst = metrics.worst(found)
-        return {
-            "validation mean tendency R2": metrics.mean(found),
-            "validation worst tendency R2": worst,
-            "validation worst variable": name,
-        }
+        return scores(self.best(), self._steps)
 
     def state(self, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], Row]:
         """All that the rest of the run depends on: tensors and plain values."""
@@ -182,6 +176,17 @@ class Loop:
         checkpoint.restore(self._optimizer, checkpoint.under("optimizer", tensors))
         self.done, self.rows = told["done"], told["rows"]
         self._error, self._loss, self._count = told["error"], told["loss"], told["count"]
+
+
+def scores(chain: Chain, given: Steps) -> dict[str, Any]:
+    """Mean and worst R2 of the tendencies of validation, as the model file tells them."""
+    found = judge(chain, given)
+    name, worst = metrics.worst(found)
+    return {
+        "validation mean tendency R2": metrics.mean(found),
+        "validation worst tendency R2": worst,
+        "validation worst variable": name,
+    }
 
 
 class Learner(torch.nn.Module):

@@ -77,8 +77,10 @@ AMOUNTS = (
     "sqrt2",
     "avogadro",
 )
+OPTIONAL = ("production_in_gas",)
+"""Switches that are off where a file does not say them."""
 PER_SPECIES = ("density", "kappa")
-SETTINGS = (*CHOICES, *SWITCHES, *PER_SPECIES, *AMOUNTS)
+SETTINGS = (*CHOICES, *SWITCHES, *OPTIONAL, *PER_SPECIES, *AMOUNTS)
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -87,12 +89,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if name not in SETTINGS:
             raise ValueError(f"settings: {unknown(name, SETTINGS)}")
     for name in SETTINGS:
+        if name in OPTIONAL and name not in settings:
+            continue
         if name not in settings:
             raise ValueError(f"settings: {name} is missing")
         value = settings[name]
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"settings: {name} = {value!r} is not one of {CHOICES[name]}")
-        if name in SWITCHES and not isinstance(value, bool):
+        if name in (*SWITCHES, *OPTIONAL) and not isinstance(value, bool):
             raise ValueError(f"settings: {name} = {value!r} is not true or false")
         if name in PER_SPECIES and (not isinstance(value, list) or len(value) != len(SPECIES)):
             raise ValueError(f"settings: {name} needs a list of {', '.join(names(SPECIES))}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pyemu._m7 import m7_config, m7_python
 from pyemu.state import State, pack, unpack
-from pyemu.variables import DIAGNOSTICS, PROGNOSTICS, SPECIES, SPLIT, index
+from pyemu.variables import DIAGNOSTICS, PROGNOSTICS, SPECIES, SPLIT, index, unknown
 
 Profile = Literal["ham2", "m7_2004"]
 Water = Literal["zsr", "kappa"]
@@ -29,6 +29,23 @@ _CHOICES = {
     "organic_nucleation": get_args(OrganicNucleation),
     "thresholds": (None, *get_args(Thresholds)),
 }
+
+AMOUNTS = (
+    "number_min",
+    "mass_min",
+    "insoluble_volume_min",
+    "hygroscopic_volume_min",
+    "kernel_number_min",
+    "kernel_radius_min",
+    "equation_number_min",
+    "ageing_number_min",
+    "merging_number_min",
+    "merging_radius_min",
+    "pi",
+    "sqrt2",
+    "avogadro",
+)
+"""Thresholds and constants of `m7_config_type`."""
 
 _INPUTS = (
     "input",
@@ -68,10 +85,15 @@ class Config:
         Processes on or off.
     densities, kappas
         By species, those that differ from `pyemu.variables.SPECIES` [g cm-3], [1].
+    amounts
+        Single thresholds and constants that differ from those of `thresholds` and `profile`, by
+        their names in `m7_config_type`.
     reset_seasalt_sums, small_insoluble_volume, limited_ageing
         Corrections of plain errors of the real code, on (sections 8.3, 7, 14).
     source_coagulation, clip_weight_percent, sulfate_free_radius, kappa_full_volume
         Other corrections, off, as the real code does it (sections 12 iii, 8.1, 8.2, 8.4).
+    production_in_gas
+        The host has added the production to the gas before the step: it is not added again.
     substeps_max
         Where the doubling of `substeps="converged"` ends.
 
@@ -91,6 +113,7 @@ class Config:
     coagulation: bool = True
     densities: Mapping[str, float] = field(default_factory=dict, hash=False)
     kappas: Mapping[str, float] = field(default_factory=dict, hash=False)
+    amounts: Mapping[str, float] = field(default_factory=dict, hash=False)
     reset_seasalt_sums: bool = True
     small_insoluble_volume: bool = True
     limited_ageing: bool = True
@@ -98,6 +121,7 @@ class Config:
     clip_weight_percent: bool = False
     sulfate_free_radius: bool = False
     kappa_full_volume: bool = False
+    production_in_gas: bool = False
     substeps_max: int = 1024
 
     def __post_init__(self) -> None:
@@ -112,6 +136,12 @@ class Config:
                 raise ValueError(f"{setting.name} = {value!r}; allowed is True, False")
         for name in ("densities", "kappas"):
             object.__setattr__(self, name, _per_species(name, getattr(self, name)))
+        for name, value in self.amounts.items():
+            if name not in AMOUNTS:
+                raise ValueError(f"amounts: {unknown(name, AMOUNTS)}")
+            if not (math.isfinite(value) and value >= 0.0):
+                raise ValueError(f"amounts['{name}'] = {value}; allowed is [0, inf)")
+        object.__setattr__(self, "amounts", dict(self.amounts))
         if self.nucleation == "kazil_lovejoy2007" and self.nucleation_table is None:
             raise ValueError(
                 "nucleation 'kazil_lovejoy2007' needs nucleation_table, the path of its table"
@@ -134,6 +164,8 @@ class Config:
             native.density[index(species, SPECIES)] = value
         for species, value in self.kappas.items():
             native.kappa[index(species, SPECIES)] = value
+        for name, value in self.amounts.items():
+            setattr(native, name, value)
         native.substeps, native.tolerance = substeps, tolerance
         native.substeps_max = self.substeps_max
         if self.nucleation_table is not None:

@@ -14,21 +14,29 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 import xarray as xr
 from torch import distributed
 
 from pyemu import checkpoint, modelfile, reference
+from pyemu.blocks.chain import LEARNED, Chain
 from pyemu.blocks.settings import Settings
+from pyemu.calibrate import Calibration
 from pyemu.exchange import to_model
 from pyemu.feed import held_out, whole
 from pyemu.files import check_target, replaced
-from pyemu.loop import Loop, Row
+from pyemu.lessons import steps
+from pyemu.loop import Loop, Row, scores
 from pyemu.trainconfig import TrainConfig
 
 Tell = Callable[[int, int, Row], None]
 """Called with steps done, steps in all, and the last row of the curves."""
+
+_SCORE = "validation mean tendency R2"
+_ENOUGH = 0.9999
+"""Mean tendency R2 of exact forms that no network is likely to better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +63,24 @@ def run(
     files: Files,
     *,
     validation: xr.Dataset | None = None,
+    calibration: Calibration | None = None,
     origin: Sequence[Path] = (),
     command: str = "",
     tell: Tell | None = None,
 ) -> modelfile.Model:
     """Train, going on from a checkpoint of the same run, and write the model file.
 
+    Blocks stay exact unless `config` gives them a network or, with `calibration`, their exact form
+    does not reproduce the records. A network of the latter kind is kept only if it beats the exact
+    form on validation.
+
     Parameters
     ----------
     records, validation
         As `pyemu.records.open_records` gives them; without `validation` some trajectories of
         `records` are held out. What is kept is chosen on validation.
+    calibration
+        What `pyemu.calibrate.calibrate` found in `records`; None trusts their attributes.
     origin, command
         Files and command line, for the model's provenance.
 
@@ -77,41 +92,75 @@ def run(
     """
     for path in (files.model, files.curves, files.checkpoint):
         check_target(path)
-    chosen = settings(records)
+    asked = config
+    if calibration is None:
+        chosen = settings(records)
+    else:
+        chosen = _calibrated(calibration)
+        config = config.learning((), foreign=to_learn(calibration))
+        records = calibration.corrected(records)
+        validation = None if validation is None else calibration.corrected(validation)
     share, held = held_out(records) if validation is None else (whole(records), whole(validation))
     hashes = [modelfile.digest(path) for path in origin]
+    told: dict[str, Any] = {
+        "records": hashes,
+        "command": command,
+        "version": version("m7emu"),
+        "torch": torch.__version__,
+        "config": asdict(config),
+    }
+    if calibration is not None:
+        told["calibration"] = calibration.facts()
+    judged = steps(held.spread(config.validation))
+    exact = Chain(chosen)
+    exact_scores = None if asked.learned else scores(exact, judged)
+    best, found, rows = exact, exact_scores, list[Row]()
     with processes() as (rank, world), tensorboard(files, rank) as events:
-        loop = Loop(config, chosen, share, held, rank, world)
-        identity = {"config": asdict(config), "records": hashes, "processes": world}
-        loop.start(files.checkpoint, identity)
-        while loop.done < config.total:
-            row = loop.step()
-            if row is not None and rank == 0:
-                if tell is not None:
-                    tell(loop.done, config.total, row)
-                events(row)
-            if rank == 0 and loop.done % config.checkpoint_every == 0:
-                checkpoint.write(files.checkpoint, *loop.state(identity))
-                _write_curves(files.curves, loop.rows)
+        if config.learned:
+            loop = Loop(config, chosen, share, held, rank, world)
+            identity = {"config": asdict(config), "records": hashes, "processes": world}
+            identity["settings"] = chosen.to_json()
+            loop.start(files.checkpoint, identity)
+            while loop.done < config.total:
+                row = loop.step()
+                if row is not None and rank == 0:
+                    if tell is not None:
+                        tell(loop.done, config.total, row)
+                    events(row)
+                if rank == 0 and loop.done % config.checkpoint_every == 0:
+                    checkpoint.write(files.checkpoint, *loop.state(identity))
+                    _write_curves(files.curves, loop.rows)
+            rows, learned = loop.rows, loop.scores()
+            if exact_scores is None or learned[_SCORE] > exact_scores[_SCORE]:
+                best, found = loop.best(), learned
         model = to_model(
-            loop.best(),
+            best,
             title=files.model.stem,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             teacher="m7",
-            provenance={
-                "records": hashes,
-                "command": command,
-                "version": version("m7emu"),
-                "torch": torch.__version__,
-                "config": asdict(config),
-                "scores": loop.scores(),
-            },
+            provenance={**told, "scores": found},
         )
         if rank == 0:
-            _write_curves(files.curves, loop.rows)
+            _write_curves(files.curves, rows)
             modelfile.write(model, files.model)
             files.checkpoint.unlink(missing_ok=True)
     return model
+
+
+def to_learn(calibration: Calibration) -> tuple[str, ...]:
+    """Blocks that do not reproduce the records, matter for the score, and have a learned form."""
+    if calibration.mean_r2 > _ENOUGH:
+        return ()
+    return tuple(name for name in calibration.missed if name in LEARNED)
+
+
+def _calibrated(calibration: Calibration) -> Settings:
+    if calibration.substeps != 1:
+        raise ValueError(
+            f"records of {calibration.substeps} sub-steps, as calibration found; "
+            "exact forms are those of a single step"
+        )
+    return calibration.settings
 
 
 def settings(records: xr.Dataset) -> Settings:

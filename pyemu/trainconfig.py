@@ -2,7 +2,8 @@
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,8 @@ from pyemu.blocks.chain import LEARNED
 from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
+_WIDTHS = (32, 32)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -20,7 +23,7 @@ class TrainConfig:
     Parameters
     ----------
     coagulation, water
-        Widths of the hidden layers; empty keeps the exact form.
+        Widths of the hidden layers; empty keeps the exact form where it reproduces the records.
     activation
         Of the hidden layers.
     forms_steps, forms_batch, forms_rate
@@ -28,6 +31,8 @@ class TrainConfig:
         which falls to 0 as a cosine.
     step_steps, step_batch, step_rate
         Second stage, end to end on the tendencies of the step.
+    foreign_steps, foreign_rate
+        Second stage where a learned block's exact form does not reproduce the records.
     asinh
         Weight of the asinh-scaled tendencies in its loss [1].
     weight_decay, ema
@@ -40,7 +45,7 @@ class TrainConfig:
         Of weights and batches.
     """
 
-    coagulation: tuple[int, ...] = (32, 32)
+    coagulation: tuple[int, ...] = ()
     water: tuple[int, ...] = ()
     activation: str = "silu"
     forms_steps: int = 6000
@@ -49,6 +54,8 @@ class TrainConfig:
     step_steps: int = 400
     step_batch: int = 1024
     step_rate: float = 1e-4
+    foreign_steps: int = 4000
+    foreign_rate: float = 2e-3
     asinh: float = 0.01
     weight_decay: float = 1e-5
     ema: float = 0.998
@@ -74,18 +81,23 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}; widths are [1, inf)")
         least = dict.fromkeys(("forms_steps", "forms_batch", "step_batch", "buffer"), 1)
         least |= dict.fromkeys(("calibration", "validation", "curve_every"), 1)
-        least |= {"checkpoint_every": 1, "step_steps": 0, "seed": 0, "asinh": 0, "weight_decay": 0}
+        least |= {
+            "foreign_steps": 1,
+            "checkpoint_every": 1,
+            "step_steps": 0,
+            "seed": 0,
+            "asinh": 0,
+            "weight_decay": 0,
+        }
         for name, low in least.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is [{low}, inf)")
-        for name in ("forms_rate", "step_rate"):
+        for name in ("forms_rate", "step_rate", "foreign_rate"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is (0, 1)")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
-        if not self.learned:
-            raise ValueError("coagulation and water are both exact; there is nothing to learn")
-        self.networks()
+        Network.hidden(("x",), ("y",), (1,), self.activation)  # refuses an unknown one
 
     @classmethod
     def read(cls, path: Path | None, **changes: Any) -> Self:
@@ -109,8 +121,31 @@ class TrainConfig:
 
     @property
     def total(self) -> int:
-        """Steps of both stages."""
-        return self.forms_steps + self.step_steps
+        """Steps of both stages; none where there is nothing to learn."""
+        return self.forms_steps + self.step_steps if self.learned else 0
+
+    def learning(self, blocks: Iterable[str], *, foreign: Iterable[str] = ()) -> Self:
+        """Let networks learn `blocks`, too, with the usual widths where none are given.
+
+        A `foreign` block is one whose exact form is not that of the records, so that only the
+        second stage sees the right one: it is then `foreign_steps` and `foreign_rate`.
+
+        Raises
+        ------
+        ValueError
+            A block that has no learned form.
+        """
+        foreign = tuple(foreign)
+        changes: dict[str, Any] = {}
+        for name in (*blocks, *foreign):
+            if name not in LEARNED:
+                allowed = ", ".join(LEARNED)
+                raise ValueError(f"block {name!r} has no learned form; allowed is {allowed}")
+            if not getattr(self, name):
+                changes[name] = _WIDTHS
+        if foreign:
+            changes |= {"step_steps": self.foreign_steps, "step_rate": self.foreign_rate}
+        return replace(self, **changes)
 
     def networks(self) -> dict[str, Network]:
         """Make the networks, weights drawn from the seed."""

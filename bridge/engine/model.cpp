@@ -397,6 +397,7 @@ private:
           "clip_weight_percent",
           "sulfate_free_radius",
           "kappa_full_volume",
+          "production_in_gas",
           "number_min",
           "mass_min",
           "insoluble_volume_min",
@@ -432,6 +433,9 @@ private:
     s.clip_weight_percent = truth(object, "clip_weight_percent");
     s.sulfate_free_radius = truth(object, "sulfate_free_radius");
     truth(object, "kappa_full_volume");
+    // Files of former versions do not say it.
+    s.production_in_gas =
+        object.contains("production_in_gas") && truth(object, "production_in_gas");
     // The lower bounds keep float from overflowing where something is divided by a threshold.
     s.number_min = number(object, "number_min", 1.0e-15, 1.0e3);
     s.mass_min = number(object, "mass_min", 0.0, 1.0e3);
@@ -667,7 +671,8 @@ private:
                               s.organic_nucleation,
                               s.reset_seasalt_sums,
                               s.limited_ageing,
-                              s.source_coagulation};
+                              s.source_coagulation,
+                              s.production_in_gas};
     model.program.single_precision = derive<float>(s);
     model.program.double_precision = derive<double>(s);
   }

@@ -17,6 +17,7 @@ struct Settings {
   double density[n_species];
   bool reset_seasalt_sums, small_insoluble_volume, limited_ageing, source_coagulation;
   bool clip_weight_percent, sulfate_free_radius;
+  bool production_in_gas; // the host has added it before the step
   double number_min, mass_min, insoluble_volume_min, kernel_number_min, kernel_radius_min;
   double equation_number_min, ageing_number_min, merging_number_min, merging_radius_min;
   double pi, sqrt2, avogadro;
@@ -54,6 +55,7 @@ struct Switches {
   bool condensation, coagulation, vehkamaki;
   Settings::Organic organic;
   bool reset_seasalt_sums, limited_ageing, source_coagulation;
+  bool production_in_gas;
 };
 
 } // namespace m7emu

@@ -240,6 +240,8 @@ template <class S>
 M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, State<S> &cells,
                             Sizes<Precision::size> &sizes, Guard &guard) {
   using D = pack<double>;
+  if (program.switches.production_in_gas)
+    air.production = D(0.0);
   air.production = max(air.production, D(0.0) - to<double>(cells.gas) / D(timestep));
   Particles<S> particles(program, air, guard);
   if (program.stages > 0)

@@ -33,6 +33,10 @@ module m7_config
     real(wp) :: kappa(n_species) = [0.60_wp, 0.0_wp, 0.06_wp, 1.12_wp, 0.0_wp]
     !! Hygroscopicity of SO4, BC, OC, SS, DU for water_kappa [1]
 
+    logical :: production_in_gas = .false.
+    !! The host has added the production to the gas before the call (section 1, the older
+    !! generation): it is then not added again
+
     ! Corrections marked [R] in the contract. On by default: the first three.
     logical :: reset_seasalt_sums = .true.
     !! 8.3: BC, OC and DU of AS do not leak into the size of CS

@@ -410,6 +410,7 @@ contains
     virtual = 0.0_wp
     ! The gas must cover what other processes take out of it.
     production = max(air%production, -cells%gas/timestep)
+    if (config%production_in_gas) production = 0.0_wp
     if (config%profile == profile_m7_2004) then
       cells%gas = max(cells%gas + production*timestep, 0.0_wp)
       production = 0.0_wp

@@ -36,6 +36,7 @@ class m7_config:
         clip_weight_percent: bool
         sulfate_free_radius: bool
         kappa_full_volume: bool
+        production_in_gas: bool
         number_min: float
         mass_min: float
         insoluble_volume_min: float

@@ -163,6 +163,8 @@ class Chain(torch.nn.Module):
         air = by_name(torch.where(fit, environment, safe), names(ENVIRONMENT))
         air["relative_humidity"] = air["relative_humidity"].clamp(0.0, 1.0)
         air["cloud_fraction"] = air["cloud_fraction"].clamp(0.0, 1.0)
+        if self.settings.production_in_gas:
+            air["h2so4_production"] = torch.zeros_like(air["h2so4_production"])
         after, diagnostic, flag, split = self._advance(
             air, given.clamp(min=0.0), torch.where(valid, dt, 1.0)
         )

@@ -28,7 +28,7 @@ class Settings:
     """Every component of `m7_config_type` (`fortran/m7/m7_config.f90` documents each, with unit).
 
     All but the nucleation table and the sub-steps. There are no defaults: those are Fortran's, and
-    `from_reference` brings them.
+    `from_reference` brings them. `to_json` leaves out `production_in_gas` where it is False.
 
     Raises
     ------
@@ -64,6 +64,7 @@ class Settings:
     pi: float
     sqrt2: float
     avogadro: float
+    production_in_gas: bool = False  # files of former versions do not say it
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -103,7 +104,10 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as plain JSON values, by the names of `m7_config_type`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        told = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        if not self.production_in_gas:
+            del told["production_in_gas"]
+        return told
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Self:
@@ -112,7 +116,7 @@ class Settings:
         for name in given:
             if name not in known:
                 raise ValueError(unknown(str(name), known))
-        missing = [name for name in known if name not in given]
+        missing = [name for name in known if name not in {*given, "production_in_gas"}]
         if missing:
             raise ValueError(f"missing from the settings: {', '.join(missing)}")
         values: dict[str, Any] = {

@@ -227,6 +227,33 @@ def test_networks_may_be_left_out(folder: Path) -> None:
         assert {b.block for b in model.chain if b.form == "network"} == set(learned)
 
 
+def test_nothing_to_learn_makes_the_exact_model_at_once(folder: Path) -> None:
+    files = train.Files(model=folder / "exact.safetensors")
+    model = train.run(TrainConfig(), open_records(folder / "train.nc"), files)
+    assert not model.networks
+    assert {block.form for block in model.chain} == {"exact"}
+    assert model.provenance["scores"]["validation worst tendency R2"] > 1.0 - 1e-9
+    assert read_curves(files.model) == []
+
+
+def test_blocks_to_learn_are_asked_for_by_name() -> None:
+    assert TrainConfig().learned == ()
+    assert TrainConfig().learning(["coagulation"]).coagulation == (32, 32)
+    assert TrainConfig(water=(4,)).learning(["water"]).water == (4,)
+    foreign = TrainConfig(foreign_steps=7).learning((), foreign=["water"])
+    assert (foreign.learned, foreign.step_steps) == (("water",), 7)
+    with pytest.raises(ValueError, match="block 'merging' has no learned form"):
+        TrainConfig().learning(["merging"])
+
+
+def test_records_without_water_after_are_learned_from(folder: Path) -> None:
+    records = open_records(folder / "train.nc")
+    records = records.drop_vars([f"water_{mode}_after" for mode in ("ns", "ks", "as", "cs")])
+    config = TrainConfig.read(folder / "small.toml", forms_steps=8, step_steps=4)
+    model = train.run(config, records, train.Files(model=folder / "dry.safetensors"))
+    assert np.isfinite(model.provenance["scores"]["validation mean tendency R2"])
+
+
 def test_settings_come_from_the_records(folder: Path) -> None:
     records = open_records(folder / "train.nc")
     older = records.assign_attrs(profile="m7_2004", nucleation="none")
@@ -260,7 +287,7 @@ def test_tensorboard_is_asked_for_by_name(folder: Path, monkeypatch: pytest.Monk
         ("forms_rate = 2", "forms_rate = 2.0; allowed is (0, 1)"),
         ("ema = 1.0", "ema = 1.0; allowed is [0, 1)"),
         ("coagulation = [0]", "coagulation = (0,); widths are [1, inf)"),
-        ("coagulation = []\nwater = []", "there is nothing to learn"),
+        ("foreign_steps = 0", "foreign_steps = 0; allowed is [1, inf)"),
         ("activation = 'gelu'", "activation = 'gelu'; allowed is"),
         ("seed = ", "bad.toml"),
     ],
