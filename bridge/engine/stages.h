@@ -29,9 +29,9 @@ M7EMU_TABLE double by_volume[as + 1] = {0.0, 0.6, 0.4};
 
 // What does not change within a stage.
 template <class T> struct Rates {
-  pack<T> sink[n_mode];                             // per particle [cm3 s-1]
+  pack<T> sink[n_mode];       // per particle [cm3 s-1]
   pack<T> grown_sink[as + 1]; // and what of it goes with the mode's volume [cm3 um-3 s-1]
-  pack<T> kernel[n_pair];                           // as if there were NS [cm3 s-1]
+  pack<T> kernel[n_pair];     // as if there were NS [cm3 s-1]
   pack<T> coat[n_insoluble], per_coat[n_insoluble]; // molecules that coat a particle [1]
   pack<T> ns_molecules, per_ns_molecules;           // of the NS particle they hold for [1]
   pack<T> sulfate_min[as + 1];                      // that a mode must gain to have a size

@@ -238,7 +238,8 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const A
 // processes take out of it.
 template <class S>
 M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, State<S> &cells,
-                            Sizes<Precision::size> &sizes, Guard &guard) {
+                            Sizes<Precision::size> &sizes, pack<double> (&water)[n_soluble],
+                            Guard &guard) {
   using D = pack<double>;
   if (program.switches.production_in_gas)
     air.production = D(0.0);
@@ -251,6 +252,9 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
   Amounts<Precision::size> x;
   convert(cells, x);
   particles.properties(x, sizes);
+  convert(sizes.water, water);
+  salt_water<as>(program.double_precision, particles.solution, cells, water[as]);
+  salt_water<cs>(program.double_precision, particles.solution, cells, water[cs]);
 }
 
 } // namespace M7EMU_SET

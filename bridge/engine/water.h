@@ -37,6 +37,7 @@ constexpr double centre = 16.0;
 template <class T> struct Solution {
   pack<T> percent[3], density[2];
   pack<T> water_per_salt[n_salt]; // [kg mol-1], 0 where sea salt is dry
+  pack<double> exact_water_per_salt[n_salt];
 };
 
 constexpr double temperature_floor = 240.0, humidity_floor = 0.05, humidity_ceiling = 0.90;
@@ -66,8 +67,9 @@ M7EMU_FUNCTION void solution_terms(pack<double> pressure, pack<double> temperatu
   const R activity = min(max(relative_humidity, R(deliquescence_rh)), R(1.0));
   for (int salt = 0; salt < n_salt; ++salt) {
     const R root = polynomial(activity, molality_series[salt]);
-    solution.water_per_salt[salt] =
-        to<T>(select(relative_humidity < R(deliquescence_rh), R(0.0), R(1.0) / (root * root)));
+    solution.exact_water_per_salt[salt] =
+        select(relative_humidity < R(deliquescence_rh), R(0.0), R(1.0) / (root * root));
+    solution.water_per_salt[salt] = to<T>(solution.exact_water_per_salt[salt]);
   }
 }
 
