@@ -72,7 +72,7 @@ class Operation:
     def multiply_adds(self, channels: int, shape: tuple[int, ...]) -> int:
         """Multiplications of one sample: vectors of `channels`, or fields of that `shape`."""
         points = math.prod(shape)
-        costs = {
+        costs: dict[str, int] = {
             DENSE: 2 * channels * self.width,
             GATED: 3 * channels * self.width,
             LOW_RANK: 2 * channels * self.width,

@@ -19,7 +19,6 @@ from pyemu.dense.operations import (
     LOW_RANK,
     NEAREST,
     NONE,
-    SKIP,
     ZERO,
     Choice,
     Operation,
@@ -65,7 +64,6 @@ def generator(*path: int) -> torch.Generator:
 
 
 _ACTIVATIONS = ("relu", "silu", "tanh")
-PASSAGE = (*menu(SKIP), *menu(ZERO))
 VECTOR = (
     *menu(ZERO),
     *menu(DENSE, widths=(16, 32, 64, 128), activations=_ACTIVATIONS),
@@ -89,7 +87,11 @@ class Size:
     channels
         Of fields between up-samplings.
     vector, field
-        Menus.
+        Menus of the operations.
+    passage
+        Menu of what passes beside them; empty: h itself, always (skip). With {skip, zero} half of
+        the random networks pass next to nothing, and the weights they share learn from noise: on
+        the spectrum of `benchmarks` the shared loss was 2 to 10 times as high.
     multiply_adds_per_ns
         Speed that turns multiplications into the latency table, where none was measured.
     """
@@ -99,6 +101,7 @@ class Size:
     channels: int = 8
     vector: tuple[Operation, ...] = VECTOR
     field: tuple[Operation, ...] = FIELD
+    passage: tuple[Operation, ...] = ()
     multiply_adds_per_ns: float = 50.0
 
     def __post_init__(self) -> None:
@@ -110,7 +113,7 @@ class Size:
 
 
 class SuperArchitecture(nn.Module):
-    """Super-layers h <- operation(h) + passage(h), the passage being skip or zero.
+    """Super-layers h <- h + operation(h); zero makes them pass h alone.
 
     A vector of inputs is embedded and passes `layers` of them. For fields a linear map then gives a
     few points, and stages of {up-sampling, operation, passage} double them until the field has
@@ -151,7 +154,7 @@ class SuperArchitecture(nn.Module):
             self.embedding = linear(inputs, size.width)
             for layer in range(size.layers):
                 self._add(f"layer{layer}", size.vector, size.width)
-                self._add(f"layer{layer} passage", PASSAGE, size.width)
+                self._add(f"layer{layer} passage", size.passage, size.width)
             if shape:
                 self._add("direct", (*menu(NONE), *menu(DIRECT)), size.width, outputs)
                 self.stages = max(0, math.ceil(math.log2(max(shape) / _POINTS)))
@@ -163,7 +166,7 @@ class SuperArchitecture(nn.Module):
                     half = tuple(side // 2 for side in points)
                     self._add(f"stage{stage} up", UPSAMPLING, size.channels, half)
                     self._add(f"stage{stage}", size.field, size.channels, points)
-                    self._add(f"stage{stage} passage", PASSAGE, size.channels, points)
+                    self._add(f"stage{stage} passage", size.passage, size.channels, points)
             self.head = linear(size.channels if shape else size.width, channels)
         if self._only:
             raise ValueError(f"architecture {only} has more entries than {len(self.slots)} slots")
@@ -171,6 +174,8 @@ class SuperArchitecture(nn.Module):
     def _add(
         self, name: str, options: tuple[Operation, ...], channels: int, shape: tuple[int, ...] = ()
     ) -> None:
+        if not options:
+            return
         if self._only is not None:
             if not self._only or not 0 <= self._only[0] < len(options):
                 raise ValueError(f"architecture does not name one of {len(options)} for {name}")
@@ -195,7 +200,7 @@ class SuperArchitecture(nn.Module):
 
         h: Tensor = self.embedding(x)
         for _ in range(self.size.layers):
-            h = pick(h) + pick(h)
+            h = pick(h) + (pick(h) if self.size.passage else h)
         if len(self.outputs) == 1:
             out: Tensor = self.head(h)
             return out
@@ -203,7 +208,7 @@ class SuperArchitecture(nn.Module):
         h = self.unfolding(h).unflatten(1, (self.size.channels, *self.start))
         for _ in range(self.stages):
             h = pick(h)
-            h = pick(h) + pick(h)
+            h = pick(h) + (pick(h) if self.size.passage else h)
         for dimension, side in enumerate(self.outputs[1:], start=2):
             h = h.narrow(dimension, 0, side)
         out = self.head(h.movedim(1, -1)).movedim(-1, 1)
@@ -287,7 +292,8 @@ class Regression(nn.Module):
         x, y = self._train
         drawn = generator(self._seed, 0, step, self._rank)
         some = torch.randint(len(x), (self._batch,), generator=drawn).to(x.device)
-        return (self.network(x[some], architecture) - y[some]).square().mean()
+        loss: Tensor = (self.network(x[some], architecture) - y[some]).square().mean()
+        return loss
 
     @torch.no_grad()
     def validation_losses(
@@ -309,4 +315,5 @@ class Regression(nn.Module):
         """
         chosen = only(self.slots) if architecture is None else architecture
         out: Tensor = self.network(self.inputs.scaled(x), chosen)
-        return self.outputs.physical(out)
+        physical: Tensor = self.outputs.physical(out)
+        return physical
