@@ -11,7 +11,7 @@ scratch. It knows nothing of what it emulates: any `Problem` will do. To emulate
     y = (x[:, :1] * x[:, 1:2]).sqrt() + torch.sin(6.0 * x[:, 2:])  # outputs (n, 1), or fields
     train, held = (x[:1000], y[:1000]), (x[1000:], y[1000:])
     network = dense.SuperArchitecture(inputs=3, outputs=(1,))
-    search = dense.Search(dense.Regression(network, train, held), dense.SearchConfig(steps=300))
+    search = dense.Search(dense.Regression(network, train, held), dense.SearchConfig(steps=200))
     search.run()
     best = search.front()[-1]  # the front's last is the most accurate
     print(dense.describe(search.slots, best.architecture), best.latency_ns)

@@ -91,7 +91,7 @@ class Size:
     passage
         Menu of what passes beside them; empty: h itself, always (skip). With {skip, zero} half of
         the random networks pass next to nothing, and the weights they share learn from noise: on
-        the spectrum of `benchmarks` the shared loss was 2 to 10 times as high.
+        the spectrum of `benchmarks` the shared loss was 2 to 8 times as high.
     multiply_adds_per_ns
         Speed that turns multiplications into the latency table, where none was measured.
     """
