@@ -403,8 +403,11 @@ def test_a_problem_that_cannot_be_searched_is_refused() -> None:
 
 DISTRIBUTED = """
 import os, sys
+from pathlib import Path
+
 import torch
 from torch import distributed
+
 from pyemu import dense
 sys.path.insert(0, {folder!r})
 from test_dense import small, VECTOR
@@ -428,8 +431,10 @@ assert torch.equal(flat, other), rank
 total = torch.tensor([len(judged)])
 distributed.all_reduce(total)
 assert 0 < len(judged) < int(total)
-print("rank", rank, "judged", len(judged), "of", int(total), [c.loss for c in search.front()])
+Path(f"front{{rank}}").write_text(str(search.front()))
+distributed.barrier()
 distributed.destroy_process_group()
+os._exit(0)  # torch's own static objects abort now and then (1 in 10) as the process ends
 """
 
 
@@ -438,11 +443,15 @@ def test_two_processes_stay_equal(tmp_path: Path) -> None:
     program.write_text(DISTRIBUTED.format(folder=str(Path(__file__).parent)))
     start = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*start, "--standalone", str(program)], capture_output=True, text=True, check=False
+        [*start, "--standalone", str(program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    fronts = {line.split("[")[1] for line in done.stdout.splitlines() if line.startswith("rank")}
-    assert len(fronts) == 1, done.stdout
+    one, other = ((tmp_path / f"front{rank}").read_text() for rank in (0, 1))
+    assert one == other != "[]"
 
 
 # after the search, and beside it
