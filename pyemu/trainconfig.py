@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 
-from pyemu.blocks.chain import LEARNED
+from pyemu.blocks.learned import NETWORKS, OF_AIR, OF_PARTICLES
 from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
@@ -19,13 +19,16 @@ class TrainConfig:
 
     Parameters
     ----------
-    coagulation, water
-        Widths of the hidden layers; empty keeps the exact form.
-    activation
-        Of the hidden layers.
+    coagulation, condensation, ageing, water, salt, nucleation, trunk
+        Widths of the hidden layers of each network; empty keeps the exact form. `trunk` gives what
+        the first three give. `salt` is the water of sea salt.
+    activation, air_activation
+        Of the hidden layers; of those of `water`, `salt` and `nucleation`, which read only air.
     forms_steps, forms_batch, forms_rate
         First stage, on the exact forms: batches, cells of each, and learning rate at the start,
         which falls to 0 as a cosine.
+    refine_steps, refine_batch
+        Then, for the networks of the air: Levenberg-Marquardt steps, and cells of each.
     step_steps, step_batch, step_rate
         Second stage, end to end on the tendencies of the step.
     asinh
@@ -41,11 +44,19 @@ class TrainConfig:
     """
 
     coagulation: tuple[int, ...] = (32, 32)
+    condensation: tuple[int, ...] = ()
+    ageing: tuple[int, ...] = ()
     water: tuple[int, ...] = ()
+    salt: tuple[int, ...] = ()
+    nucleation: tuple[int, ...] = ()
+    trunk: tuple[int, ...] = ()
     activation: str = "silu"
+    air_activation: str = "tanh"
     forms_steps: int = 6000
     forms_batch: int = 4096
     forms_rate: float = 4e-3
+    refine_steps: int = 0
+    refine_batch: int = 2048
     step_steps: int = 400
     step_batch: int = 1024
     step_rate: float = 1e-4
@@ -69,12 +80,20 @@ class TrainConfig:
             elif type(value) is not type(setting.default):
                 kind = type(setting.default).__name__
                 raise ValueError(f"{setting.name} = {value!r}; allowed is a value of type {kind}")
-        for name in LEARNED:
+        for name in NETWORKS:
             if any(not isinstance(w, int) or w < 1 for w in getattr(self, name)):
                 raise ValueError(f"{name} = {getattr(self, name)}; widths are [1, inf)")
         least = dict.fromkeys(("forms_steps", "forms_batch", "step_batch", "buffer"), 1)
         least |= dict.fromkeys(("calibration", "validation", "curve_every"), 1)
-        least |= {"checkpoint_every": 1, "step_steps": 0, "seed": 0, "asinh": 0, "weight_decay": 0}
+        least |= {
+            "checkpoint_every": 1,
+            "step_steps": 0,
+            "refine_steps": 0,
+            "refine_batch": 1,
+            "seed": 0,
+            "asinh": 0,
+            "weight_decay": 0,
+        }
         for name, low in least.items():
             if not low <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is [{low}, inf)")
@@ -84,7 +103,10 @@ class TrainConfig:
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
         if not self.learned:
-            raise ValueError("coagulation and water are both exact; there is nothing to learn")
+            raise ValueError("all blocks are exact; there is nothing to learn")
+        twice = [name for name in OF_PARTICLES if self.trunk and getattr(self, name)]
+        if twice:
+            raise ValueError(f"{twice[0]} has a network of its own and is in the trunk")
         self.networks()
 
     @classmethod
@@ -104,19 +126,22 @@ class TrainConfig:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Blocks that become networks."""
-        return tuple(name for name in LEARNED if getattr(self, name))
+        """Networks that there are."""
+        return tuple(name for name in NETWORKS if getattr(self, name))
 
     @property
     def total(self) -> int:
-        """Steps of both stages."""
-        return self.forms_steps + self.step_steps
+        """Steps of all stages."""
+        return self.forms_steps + self.refine_steps + self.step_steps
 
     def networks(self) -> dict[str, Network]:
         """Make the networks, weights drawn from the seed."""
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return {
-                name: Network.hidden(*LEARNED[name], getattr(self, name), self.activation)
+                name: Network.hidden(*NETWORKS[name], getattr(self, name), self._bends(name))
                 for name in self.learned
             }
+
+    def _bends(self, name: str) -> str:
+        return self.air_activation if name in OF_AIR else self.activation
