@@ -41,55 +41,100 @@ template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amo
   convert(cells.number, x.number);
 }
 
-// What solution a particle of H2SO4 becomes: section 8.1, or a network.
+// What solution a particle of H2SO4 becomes: section 8.1, or what a network tells of the air.
 template <class T> struct Dissolve {
   const Parameters<T> &p;
   const Solution<T> &solution;
-  const Network *network;
-  pack<float> *feature; // of the air, room for the mode's
-  Guard &guard;
+  bool learned;
 
-  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> present, pack<T> &percent,
-                               pack<T> &density) const {
-    if (!network) {
+  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> &percent, pack<T> &density) const {
+    if (!learned) {
       sulfuric_solution(p, solution, molecules, percent, density);
       return;
     }
     using R = pack<T>;
-    pack<float> here[n_water_features], target[n_water_targets];
-    for (int i = 0; i < n_water_features; ++i)
-      here[i] = to<float>(present);
-    feature[water_ln_molecules] = log_of<float>(to<float>(molecules));
-    evaluate(*network, feature, here, target, guard);
-    percent = to<T>(exp_of<float>(target[water_ln_weight_percent]));
-    percent = min(max(percent, R(p.floor_percent)), R(T(100)));
-    density = min(max(to<T>(target[water_solution_density]), R(T(1.0))), R(T(1.841)));
+    const R u = (log_of<T>(molecules) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
+    percent = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+    density = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
   }
 };
 
-// Kernels of section 11 by a network.
-template <class T>
-M7EMU_FUNCTION void
-learned_kernels(const Network &network, const Air &air, const pack<T> (&radius)[n_mode],
-                const pack<T> (&density)[n_mode], const pack<T> (&valid)[n_mode],
-                pack<T> (&kernel)[n_pair], Guard &guard) {
+// Coefficients of the quartic through values at -2, -1, 0, 1, 2.
+template <class T> M7EMU_FUNCTION void quartic(const pack<float> *y, pack<T> (&series)[n_size]) {
   using R = pack<float>;
-  R feature[n_coagulation_features], present[n_coagulation_features], target[n_pair];
-  for (int k = 0; k < n_mode; ++k) {
-    const R r = to<float>(radius[k]);
-    const auto some = r > R(0.0f);
-    present[coagulation_ln_wet_radius + k] = present[coagulation_density + k] =
-        select(some, R(1.0f), R(0.0f));
-    feature[coagulation_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
-    feature[coagulation_density + k] = to<float>(density[k]);
+  const R odd0 = y[4] - y[0], odd1 = y[3] - y[1], even0 = y[4] + y[0], even1 = y[3] + y[1];
+  const R twelfth = R(1.0f / 12.0f), half = R(0.5f);
+  series[0] = to<T>(y[2]);
+  series[1] = to<T>((R(8.0f) * odd1 - odd0) * twelfth);
+  series[2] = to<T>((R(16.0f) * even1 - even0 - R(30.0f) * y[2]) * (half * twelfth));
+  series[3] = to<T>((odd0 - R(2.0f) * odd1) * twelfth);
+  series[4] = to<T>((even0 - R(4.0f) * even1 + R(6.0f) * y[2]) * (half * twelfth));
+}
+
+// How the air wets particles: exact terms, or those of networks (sections 8.1 and 8.3).
+template <class T>
+M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> &solution,
+                            Guard &guard) {
+  using D = pack<double>;
+  using R = pack<float>;
+  const R one = R(1.0f);
+  if (program.water) {
+    R feature[n_water_features], present[n_water_features] = {one, one, one};
+    R target[n_water_targets];
+    feature[water_temperature] = to<float>(max(air.temperature, D(temperature_floor)));
+    feature[water_relative_humidity] =
+        to<float>(min(max(air.relative_humidity, D(humidity_floor)), D(humidity_ceiling)));
+    feature[water_ln_pressure] = log_of<float>(to<float>(air.pressure));
+    evaluate(*program.water, feature, present, target, guard);
+    for (int i = 0; i < n_size; ++i)
+      target[water_ln_weight_percent + i] =
+          exp_of<float>(min(max(target[water_ln_weight_percent + i], R(-10.0f)), R(6.0f)));
+    quartic(target + water_ln_weight_percent, solution.learned_percent);
+    quartic(target + water_solution_density, solution.learned_density);
+  } else {
+    solution_terms(air.pressure, air.temperature, air.relative_humidity, solution);
   }
-  feature[coagulation_temperature] = to<float>(air.temperature);
-  feature[coagulation_ln_pressure] = log_of<float>(to<float>(air.pressure));
-  present[coagulation_temperature] = present[coagulation_ln_pressure] = R(1.0f);
-  evaluate(network, feature, present, target, guard);
-  for (int pair = 0; pair < n_pair; ++pair)
-    kernel[pair] = to<T>(min(exp_of<float>(target[pair]), R(float(kernel_max)))) *
-                   (valid[pair_first[pair]] * valid[pair_second[pair]]);
+  if (program.salt) {
+    const R wet = to<float>(select(air.relative_humidity < D(deliquescence_rh), D(0.0), D(1.0)));
+    const D activity = min(max(air.relative_humidity, D(deliquescence_rh)), D(1.0));
+    R feature[n_salt_features], present[n_salt_features] = {wet, wet}, target[n_salt_targets];
+    feature[salt_activity] = to<float>(activity);
+    feature[salt_ln_subsaturation] = log_of<float>(to<float>(D(1.01) - activity));
+    evaluate(*program.salt, feature, present, target, guard);
+    for (int salt = 0; salt < n_salt; ++salt)
+      solution.water_per_salt[salt] =
+          to<T>(wet * exp_of<float>(min(max(target[salt], R(-20.0f)), R(20.0f))));
+  } else {
+    salt_terms(air.relative_humidity, solution);
+  }
+}
+
+// Logarithms that networks of the particles give: sinks, kernels, coatings. One that serves several
+// of them is evaluated once.
+template <class T>
+M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const Sizes<T> &sizes,
+                                  pack<float> (&target)[n_particle_targets], Guard &guard) {
+  using R = pack<float>;
+  const Network *used[] = {program.switches.condensation ? program.condensation : nullptr,
+                           program.switches.coagulation ? program.coagulation : nullptr,
+                           program.ageing};
+  if (!used[0] && !used[1] && !used[2])
+    return;
+  R feature[n_particle_features], present[n_particle_features];
+  for (int k = 0; k < n_mode; ++k) {
+    const R r = to<float>(sizes.wet_radius[k]);
+    const auto some = r > R(0.0f);
+    present[particle_ln_wet_radius + k] = present[particle_density + k] =
+        select(some, R(1.0f), R(0.0f));
+    feature[particle_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
+    feature[particle_density + k] = to<float>(sizes.density[k]);
+  }
+  feature[particle_temperature] = to<float>(air.temperature);
+  feature[particle_ln_pressure] = log_of<float>(to<float>(air.pressure));
+  present[particle_temperature] = present[particle_ln_pressure] = R(1.0f);
+  for (int i = 0; i < 3; ++i)
+    if (used[i] && (i < 1 || used[i] != used[0]) && (i < 2 || used[i] != used[1]))
+      evaluate(*used[i], feature, present, target, guard);
 }
 
 // S is the host's precision. The air's production is bounded here: the gas must cover what other
@@ -113,21 +158,16 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
   }
 
   Solution<size> solution;
-  solution_terms(air.pressure, air.temperature, air.relative_humidity, solution);
-  pack<float> feature[n_water_features];
-  if (program.water) {
-    feature[water_temperature] = to<float>(max(air.temperature, D(temperature_floor)));
-    feature[water_relative_humidity] =
-        to<float>(min(max(air.relative_humidity, D(humidity_floor)), D(humidity_ceiling)));
-    feature[water_ln_pressure] = log_of<float>(to<float>(air.pressure));
-  }
+  wetting(program, air, solution, guard);
   const Parameters<size> &of_size = parameters<size>(program);
-  const Dissolve<size> dissolve{of_size, solution, program.water, feature, guard};
+  const Dissolve<size> dissolve{of_size, solution, program.water != nullptr};
   pack<size> virtual_molecules = pack<size>(size(0));
   Amounts<size> x;
   convert(cells, x);
   particle_properties(of_size, switches, solution, x, dissolve, virtual_molecules, sizes);
 
+  pack<float> learned[n_particle_targets];
+  learned_rates(program, air, sizes, learned, guard);
   pack<number_real> kernel[n_pair];
   if (switches.coagulation) {
     pack<kernel_real> radius[n_mode], density[n_mode], number[n_mode], valid[n_mode];
@@ -138,7 +178,10 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
     const Parameters<kernel_real> &p = parameters<kernel_real>(program);
     colliding(p, radius, density, number, valid);
     if (program.coagulation)
-      learned_kernels(*program.coagulation, air, radius, density, valid, exact, guard);
+      for (int pair = 0; pair < n_pair; ++pair)
+        exact[pair] = to<kernel_real>(min(exp_of<float>(learned[particle_ln_kernel + pair]),
+                                          pack<float>(float(kernel_max)))) *
+                      (valid[pair_first[pair]] * valid[pair_second[pair]]);
     else
       coagulation_kernels(p, air, radius, density, valid, exact);
     convert(exact, kernel);
@@ -154,7 +197,13 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
     D rate[n_mode];
     convert(sizes.wet_radius, radius);
     convert(x.number, number);
-    condensation_sink(parameters<sink_real>(program), air, radius, number, sink);
+    if (program.condensation)
+      for (int k = 0; k < n_mode; ++k)
+        sink[k] = select(radius[k] > pack<sink_real>(sink_real(0)),
+                         number[k] * to<sink_real>(exp_of<float>(learned[particle_ln_sink + k])),
+                         pack<sink_real>(sink_real(0)));
+    else
+      condensation_sink(parameters<sink_real>(program), air, radius, number, sink);
     convert(sink, rate);
     for (int k = 0; k < n_mode; ++k)
       total = total + rate[k];
@@ -168,14 +217,24 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
   }
 
   D taken, formed;
-  nucleate(switches, timestep, air, total, gas, taken, formed);
+  nucleate(program.nucleation, switches, timestep, air, total, gas, taken, formed, guard);
   cells.gas = to<S>(gas - taken);
 
   {
-    pack<number_real> radius[n_mode];
+    using N = pack<number_real>;
+    const Parameters<number_real> &p = parameters<number_real>(program);
+    N radius[n_mode], coat[n_insoluble];
     convert(sizes.wet_radius, radius);
-    coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel,
-                      radius, condensed, to<S>(taken), to<S>(formed), cells);
+    if (program.ageing)
+      for (int k = 0; k < n_insoluble; ++k)
+        coat[k] = select(radius[ki + k] > N(number_real(0)),
+                         to<number_real>(min(exp_of<float>(learned[particle_ln_coating + k]),
+                                             pack<float>(float(coat_max)))),
+                         N(number_real(0)));
+    else
+      coatings(p, radius, coat);
+    coagulate_and_age(p, switches, number_real(timestep), kernel, coat, condensed, to<S>(taken),
+                      to<S>(formed), cells);
   }
 
   if (switches.condensation || switches.coagulation) {
