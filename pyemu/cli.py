@@ -137,6 +137,9 @@ def bench(
     convergence: Annotated[
         bool, typer.Option("--convergence", help="Compare few sub-steps with many.")
     ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Cost of each learned form and layer in the engine.")
+    ] = False,
     model: Annotated[
         list[str] | None, typer.Option(help="Emulators to time beside it [default: first, exact].")
     ] = None,
@@ -154,8 +157,8 @@ def bench(
     from pyemu import bench as harness
     from pyemu.files import check_target, replaced, write_json
 
-    if not (reference or convergence):
-        raise typer.BadParameter("choose --reference, --convergence or both")
+    if not (reference or convergence or latency):
+        raise typer.BadParameter("choose --reference, --convergence or --latency")
     console = Console()
     with plain_errors():
         facts: dict[str, Any] = {}
@@ -170,6 +173,12 @@ def bench(
             costs = harness.cost(cells or 8192, rounds, seed=seed, models=models, watch=watch)
             facts["reference"] = [asdict(row) for row in costs]
             console.print(harness.cost_table(costs))
+        if latency:
+            from pyemu.latency import table
+
+            facts["latency"] = table(rounds, seed=seed, watch=progress("rounds"))
+            for name, cost in facts["latency"].items():
+                console.print(f"{name:28} {cost:8.1f} ns per cell", highlight=False)
         if convergence:
             count = cells or 8000
             rows = harness.convergence(count, seed, watch=progress("timesteps"))

@@ -42,6 +42,6 @@ def tables(model: Model) -> RenderableType:
             widths = [
                 f"{x.outputs}{k} {x.activation}" for x, k in zip(data.layers, kinds, strict=True)
             ]
-            told = " - ".join([str(len(data.features)), *widths])
-            chain.add_row(form, f"network {name}", told, str(data.parameters))
+            layers = " - ".join([str(len(data.features)), *widths])
+            chain.add_row(form, f"network {name}", layers, str(data.parameters))
     return Group(head, chain)

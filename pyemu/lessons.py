@@ -57,7 +57,7 @@ def lessons(settings: Settings, cells: Cells, learned: Sequence[str]) -> Sheet:
     environment, before = _double(cells.environment), _double(cells.before).clamp(min=0.0)
     timestep = _double(cells.timestep)
     pieces = zip(*(x.split(_PIECE) for x in (environment, before, timestep)), strict=True)
-    sheets = [_lessons(settings, *piece, learned) for piece in pieces]
+    sheets = [_lessons(settings, air, state, dt, learned) for air, state, dt in pieces]
     return {
         name: Lesson(*(torch.cat(parts) for parts in zip(*(s[name] for s in sheets), strict=True)))
         for name in sheets[0]

@@ -57,7 +57,9 @@ class Loop:
         self.mean = Learner(Chain(chosen, config.networks()), config.asinh)  # over past weights
         self._whole: torch.nn.Module = self.learner
         if world > 1:
-            self._whole = DistributedDataParallel(self.learner, broadcast_buffers=False)
+            self._whole = DistributedDataParallel(
+                self.learner, broadcast_buffers=False, find_unused_parameters=True
+            )
         sample = share.spread(config.calibration)
         for name, lesson in lessons(chosen, sample, config.learned).items():
             flat = [t.reshape(-1, t.shape[-1]) for t in lesson]
@@ -67,12 +69,14 @@ class Loop:
         held_cells = held.spread(config.validation)
         self._sheet = single(lessons(chosen, held_cells, config.learned))
         self._steps = steps(held_cells)
+        self._refined = [n for n in config.learned if n in OF_AIR and config.refine_steps]
+        plain = [n for n in config.learned if n not in self._refined] or config.learned
         drawn: dict[str, Any] = {"seed": config.seed, "rank": rank, "world": world}
         drawn["buffer"] = config.buffer
         self._feeds: dict[str, Feed[Any]] = {
             FORMS: Feed(
                 share,
-                lambda cells: single(lessons(chosen, cells, config.learned)),
+                lambda cells: single(lessons(chosen, cells, plain)),
                 take_lessons,
                 batch=config.forms_batch,
                 **drawn,
@@ -88,7 +92,6 @@ class Loop:
         }
         self._best = {name: t.clone() for name, t in self.learner.state_dict().items()}
         self._error, self._loss, self._count = math.inf, 0.0, 0
-        self._refined = [name for name in config.learned if name in OF_AIR]
         self._damping = dict.fromkeys(self._refined, _DAMPING)
         self._begin()
 

@@ -50,12 +50,13 @@ features a network may leave some out. A feature of a mode without particles (ra
 its feature_mean, so that z = 0. `<network>.feature_low` and `.feature_high` (f,) bound what the
 network was trained on: beyond them a cell is flagged 1, beyond by more than half their distance 2.
 
-- `condensation`, `coagulation`, `ageing`: features `ln_wet_radius_<mode>` [ln cm] and `density_<mode>` [g cm-3] of the seven
-  modes, `temperature` [K], `ln_pressure` [ln Pa]. Targets of `condensation`: `ln_sink_<mode>`
-  [ln(cm3 s-1)], the sink per particle of the seven modes, of `coagulation`: `ln_kernel_<a>_<b>`
-  [ln(cm3 s-1)] of the sixteen pairs in the order of `m7_coagulation`, of `ageing`:
-  `ln_coating_<mode>`, the molecules that coat the mean particle of KI, AI, CI. Where a mode is
-  empty (section 11's thresholds; radius 0) kernel, sink and coating are 0 exactly.
+- `condensation`, `coagulation`, `ageing`: features `ln_wet_radius_<mode>` [ln cm] and
+  `density_<mode>` [g cm-3] of the seven modes, `temperature` [K], `ln_pressure` [ln Pa]. Targets
+  of `condensation`: `ln_sink_<mode>` [ln(cm3 s-1)], the sink per particle of the seven modes, of
+  `coagulation`: `ln_kernel_<a>_<b>` [ln(cm3 s-1)] of the sixteen pairs in the order of
+  `m7_coagulation`, of `ageing`: `ln_coating_<mode>`, the molecules that coat the mean particle of
+  KI, AI, CI. Where a mode is empty (section 11's thresholds; radius 0) kernel, sink and coating
+  are 0 exactly.
 - `water`: features `temperature`, `relative_humidity` (both clipped as in section 8.1),
   `ln_pressure`; targets `ln_weight_percent_<n>` and `solution_density_<n>` [g cm-3] of particles of
   n = 1e1, 1e4, 1e7, 1e10, 1e13 molecules: between these weight-% and density are quartics in ln n.

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 
-from pyemu.blocks.learned import NETWORKS, OF_AIR, OF_PARTICLES
+from pyemu.blocks.learned import NETWORKS, OF_PARTICLES
 from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
@@ -22,8 +22,8 @@ class TrainConfig:
     coagulation, condensation, ageing, water, salt, nucleation, trunk
         Widths of the hidden layers of each network; empty keeps the exact form. `trunk` gives what
         the first three give. `salt` is the water of sea salt.
-    activation, air_activation
-        Of the hidden layers; of those of `water`, `salt` and `nucleation`, which read only air.
+    activation
+        Of the hidden layers.
     forms_steps, forms_batch, forms_rate
         First stage, on the exact forms: batches, cells of each, and learning rate at the start,
         which falls to 0 as a cosine.
@@ -51,7 +51,6 @@ class TrainConfig:
     nucleation: tuple[int, ...] = ()
     trunk: tuple[int, ...] = ()
     activation: str = "silu"
-    air_activation: str = "tanh"
     forms_steps: int = 6000
     forms_batch: int = 4096
     forms_rate: float = 4e-3
@@ -139,9 +138,6 @@ class TrainConfig:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return {
-                name: Network.hidden(*NETWORKS[name], getattr(self, name), self._bends(name))
+                name: Network.hidden(*NETWORKS[name], getattr(self, name), self.activation)
                 for name in self.learned
             }
-
-    def _bends(self, name: str) -> str:
-        return self.air_activation if name in OF_AIR else self.activation

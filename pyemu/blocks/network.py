@@ -132,9 +132,10 @@ class Network(torch.nn.Module):
             fill = {"feature_low": -torch.inf, "feature_high": torch.inf}
             value = fill.get(name, float(name.endswith("scale")))
             self.register_buffer(name, torch.full((size,), value))
-        self.operations = torch.nn.ModuleList(map(Operation, layers))
-        for parameter in (self.operations[-1].weight, self.operations[-1].bias):
+        operations = [Operation(layer) for layer in layers]
+        for parameter in (operations[-1].weight, operations[-1].bias):
             torch.nn.init.zeros_(parameter)
+        self.operations = torch.nn.ModuleList(operations)
         straight = torch.nn.Parameter(torch.zeros(len(targets), len(features)))
         self.bypass = straight if bypass else None
 
@@ -167,7 +168,7 @@ class Network(torch.nn.Module):
         z = (features - self.feature_mean) / self.feature_scale
         if there is not None:
             z = torch.where(there, z, 0.0)
-        z = z.to(self.operations[0].weight.dtype)
+        z = z.to(next(self.parameters()).dtype)
         h = z
         for operation in self.operations:
             h = operation(h)
@@ -230,8 +231,11 @@ class Network(torch.nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """Give names and layers as the model file's JSON holds them."""
-        told = {"features": list(self.features), "targets": list(self.targets)}
-        told["layers"] = [layer.describe() for layer in self.layers]
+        told = {
+            "features": list(self.features),
+            "targets": list(self.targets),
+            "layers": [layer.describe() for layer in self.layers],
+        }
         return told if self.bypass is not None else told | {"bypass": False}
 
     def to_tensors(self, name: str) -> dict[str, Tensor]:

@@ -97,7 +97,8 @@ def uptake(
     else:
         activity = h.clamp(DELIQUESCENCE, 1.0)
         each = [per_salt(activity, polynomial) for polynomial in SALTS]
-    return Uptake(solution, *(torch.where(wet, water, 0.0) for water in each), flag)
+    nacl, na2so4, h2so4 = (torch.where(wet, water, 0.0) for water in each)
+    return Uptake(solution, nacl, na2so4, h2so4, flag)
 
 
 def per_salt(activity: Tensor, polynomial: tuple[float, ...]) -> Tensor:
