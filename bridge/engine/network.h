@@ -12,6 +12,8 @@ namespace M7EMU_SET {
 constexpr int padded_width =
     (max_width + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
 
+constexpr float target_max = 1.0e30f; // bound of what a network gives
+
 // By how much of its range the furthest feature of a cell lies outside it.
 struct Guard {
   pack<float> excess = pack<float>(0.0f);
@@ -98,10 +100,13 @@ M7EMU_FUNCTION void evaluate(const Network &network, const pack<float> *feature,
   }
   if (network.bypass.weight)
     linear(network.bypass, activation_none, z, room);
-  for (int i = 0; i < network.n_targets; ++i)
-    target[network.target[i]] =
-        R(network.target_mean[i]) +
-        R(network.target_scale[i]) * (network.bypass.weight ? h[i] + room[i] : h[i]);
+  for (int i = 0; i < network.n_targets; ++i) {
+    const R y = R(network.target_mean[i]) +
+                R(network.target_scale[i]) * (network.bypass.weight ? h[i] + room[i] : h[i]);
+    // Of a wild network: what is no number becomes the least, the first of max's arguments giving
+    // way.
+    target[network.target[i]] = min(max(y, R(-target_max)), R(target_max));
+  }
 }
 
 } // namespace M7EMU_SET

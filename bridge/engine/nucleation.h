@@ -147,7 +147,7 @@ M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &s
       log_of<float>(to<float>(min(max(saturation, D(saturation_min)), D(1.0))));
   feature[nucleation_ln_gas] = log_of<float>(to<float>(min(max(gas, D(gas_min)), D(gas_max))));
   for (int i = 0; i < n_nucleation_features; ++i)
-    present[i] = select(to<float>(gas) > R(0.0f), R(1.0f), R(0.0f));
+    present[i] = to<float>(select(gas > D(0.0), D(1.0), D(0.0)));
   evaluate(network, feature, present, target, guard);
   for (int i = 0; i < n_nucleation_targets; ++i)
     target[i] = exp_of<float>(min(max(target[i], R(-30.0f)), R(25.0f)));

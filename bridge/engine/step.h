@@ -109,6 +109,14 @@ M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> 
   }
 }
 
+// A learned rate from its logarithm, within bounds that nothing in an atmosphere reaches and that
+// keep float from overflow and underflow.
+constexpr float ln_rate_min = -50.0f;
+M7EMU_INLINE pack<float> rate_of(pack<float> ln_rate, double most) {
+  using R = pack<float>;
+  return min(exp_of<float>(max(ln_rate, R(ln_rate_min))), R(static_cast<float>(most)));
+}
+
 // Logarithms that networks of the particles give: sinks, kernels, coatings. One that serves several
 // of them is evaluated once.
 template <class T>
@@ -179,8 +187,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
     colliding(p, radius, density, number, valid);
     if (program.coagulation)
       for (int pair = 0; pair < n_pair; ++pair)
-        exact[pair] = to<kernel_real>(min(exp_of<float>(learned[particle_ln_kernel + pair]),
-                                          pack<float>(float(kernel_max)))) *
+        exact[pair] = to<kernel_real>(rate_of(learned[particle_ln_kernel + pair], kernel_max)) *
                       (valid[pair_first[pair]] * valid[pair_second[pair]]);
     else
       coagulation_kernels(p, air, radius, density, valid, exact);
@@ -199,9 +206,10 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
     convert(x.number, number);
     if (program.condensation)
       for (int k = 0; k < n_mode; ++k)
-        sink[k] = select(radius[k] > pack<sink_real>(sink_real(0)),
-                         number[k] * to<sink_real>(exp_of<float>(learned[particle_ln_sink + k])),
-                         pack<sink_real>(sink_real(0)));
+        sink[k] =
+            select(radius[k] > pack<sink_real>(sink_real(0)),
+                   number[k] * to<sink_real>(rate_of(learned[particle_ln_sink + k], sink_max)),
+                   pack<sink_real>(sink_real(0)));
     else
       condensation_sink(parameters<sink_real>(program), air, radius, number, sink);
     convert(sink, rate);
@@ -228,8 +236,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
     if (program.ageing)
       for (int k = 0; k < n_insoluble; ++k)
         coat[k] = select(radius[ki + k] > N(number_real(0)),
-                         to<number_real>(min(exp_of<float>(learned[particle_ln_coating + k]),
-                                             pack<float>(float(coat_max)))),
+                         to<number_real>(rate_of(learned[particle_ln_coating + k], coat_max)),
                          N(number_real(0)));
     else
       coatings(p, radius, coat);

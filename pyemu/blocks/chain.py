@@ -10,13 +10,12 @@ from pyemu.blocks import coagulation, water
 from pyemu.blocks.ageing import age, coating
 from pyemu.blocks.condensation import condensation_sink, condense
 from pyemu.blocks.learned import (
-    FORMS,
     OF_PARTICLES,
     PARTICLE_FEATURES,
     WETTING,
     evaluate,
-    gathered,
     particle_features,
+    rates,
     serves,
 )
 from pyemu.blocks.merging import merge
@@ -279,7 +278,7 @@ class Chain(torch.nn.Module):
             more, other = evaluate(network, PARTICLE_FEATURES, features, there)
             targets |= more
             flag = torch.maximum(flag, other)
-        return {form: gathered(targets, FORMS[form].targets) for form in used}, flag
+        return {form: rates(targets, form) for form in used}, flag
 
     def _serving(self, form: str) -> Network:
         network = self.networks[self.served[form]]

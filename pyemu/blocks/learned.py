@@ -77,8 +77,10 @@ TRUNK = Form(
 )
 NETWORKS = {**FORMS, "trunk": TRUNK}
 """Networks that training knows by name."""
-LN_LIMITS = (-80.0, 60.0)
-"""Bounds of a learned logarithm, beyond all there is, so that the step stays finite."""
+_LN_MIN = -50.0
+_MAX = {"condensation": 1e9, "coagulation": 1e6, "ageing": 1e17}
+"""Bounds of learned rates, beyond all there is, so that the step stays finite: sink and kernel
+[cm3 s-1], coating [1]."""
 _ABOVE_SATURATION = 0.01
 """Keeps the logarithm of what is missing to saturation finite [1]."""
 
@@ -149,6 +151,7 @@ def evaluate(
     return dict(zip(network.targets, given, strict=True)), network.flag(picked, here)
 
 
-def gathered(targets: dict[str, Tensor], names: Sequence[str]) -> Tensor:
-    """Join logarithms by name to (n, k), bounded."""
-    return columns(targets[name] for name in names).clamp(*LN_LIMITS)
+def rates(targets: dict[str, Tensor], form: str) -> Tensor:
+    """Join the logarithms of a form's rates to (n, k), bounded."""
+    joined = columns(targets[name] for name in FORMS[form].targets)
+    return joined.clamp(_LN_MIN, math.log(_MAX[form]))

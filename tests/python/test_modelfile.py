@@ -185,7 +185,7 @@ LAYERS = ("networks", "coagulation", "layers")
             "tensor bypass belongs to no layer",
         ),
         (told("chain", 4, "salt", value="water"), "coagulation has no network 'salt'; water has"),
-        (told("chain", 4, "network", value="water"), "water, coagulation cannot share network"),
+        (told("chain", 1, "network", value="coagulation"), "network 'water' is not in the chain"),
         (
             told("chain", 2, value={"block": "condensation", "form": "network"}),
             "condensation: form 'network' with network None",
