@@ -103,7 +103,7 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
 
   // Particles lost to others take their mass along; the rest of the mode's mass stays. What
   // collides with insoluble particles makes soluble ones of their size.
-  H of[4] = {to<S>(ns_share.after + (ns_share.intra - extra)), to<S>(ns_to[0] + ns_to[3]),
+  H of[4] = {to<S>(ns_share.after + max(ns_share.intra - extra, zero)), to<S>(ns_to[0] + ns_to[3]),
              to<S>(ns_to[1] + ns_to[4]), to<S>(ns_to[2] + ns_to[5])};
   normalise<S>(of);
   const H so4_of_ns = mass[so4_ns], so4_of_ks = mass[so4_ks];
