@@ -17,6 +17,7 @@ from pyemu.blocks.settings import Settings
 from pyemu.feed import Feed, Share
 from pyemu.lessons import (
     SCORED,
+    Lesson,
     Sheet,
     Steps,
     judge,
@@ -71,6 +72,7 @@ class Loop:
         self._steps = steps(held_cells)
         self._refined = [n for n in config.learned if n in OF_AIR and config.refine_steps]
         plain = [n for n in config.learned if n not in self._refined] or config.learned
+        least = min((len(networks[n].targets) for n in self._refined), default=1)
         drawn: dict[str, Any] = {"seed": config.seed, "rank": rank, "world": world}
         drawn["buffer"] = config.buffer
         self._feeds: dict[str, Feed[Any]] = {
@@ -85,7 +87,7 @@ class Loop:
                 share,
                 lambda cells: single(lessons(chosen, cells, self._refined)),
                 take_lessons,
-                batch=config.refine_batch,
+                batch=config.refine_batch // least,
                 **drawn,
             ),
             STEP: Feed(share, steps, take_steps, batch=config.step_batch, **drawn),
@@ -140,8 +142,10 @@ class Loop:
             self.learner.load_state_dict(self._best)
         sheet = self._feeds[REFINE](step)
         for name in self._refined:
-            network, lesson = self.learner.chain.networks[name], sheet[name]
+            network = self.learner.chain.networks[name]
             assert isinstance(network, Network)
+            count = max(1, self.config.refine_batch // len(network.targets))
+            lesson = Lesson(*(t[:count] for t in sheet[name]))
             damping = self._damping[name]
             self._damping[name], error = improve(
                 network, lesson.features, lesson.there, lesson.targets, lesson.known, damping

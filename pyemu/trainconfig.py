@@ -28,7 +28,8 @@ class TrainConfig:
         First stage, on the exact forms: batches, cells of each, and learning rate at the start,
         which falls to 0 as a cosine.
     refine_steps, refine_batch
-        Then, for the networks of the air: Levenberg-Marquardt steps, and cells of each.
+        Then, for the networks of the air: Levenberg-Marquardt steps, and residuals (cells times
+        targets) of each.
     step_steps, step_batch, step_rate
         Second stage, end to end on the tendencies of the step.
     asinh
@@ -55,7 +56,7 @@ class TrainConfig:
     forms_batch: int = 4096
     forms_rate: float = 4e-3
     refine_steps: int = 0
-    refine_batch: int = 2048
+    refine_batch: int = 16384
     step_steps: int = 400
     step_batch: int = 1024
     step_rate: float = 1e-4
