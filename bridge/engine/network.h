@@ -19,28 +19,29 @@ struct Guard {
   pack<float> excess = pack<float>(0.0f);
 };
 
-M7EMU_INLINE pack<float> activate(Activation activation, pack<float> x) {
+template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x) {
   using R = pack<float>;
   const R zero = R(0.0f), one = R(1.0f);
-  switch (activation) {
-  case activation_relu:
+  if constexpr (activation == activation_relu) {
     return max(x, zero);
-  case activation_silu:
-    return x / (one + exp_of<float>(zero - x));
-  case activation_tanh: {
+  } else if constexpr (activation == activation_silu) {
+    using traits = real_traits<float>;
+    const exponential<float> e =
+        exponential_parts<float>(min(max(zero - x, R(traits::exp_low)), R(traits::exp_high)));
+    return x / (one + (e.power + e.power * e.rest));
+  } else if constexpr (activation == activation_tanh) {
     R left, lost;
     decay<float>(R(2.0f) * max(x, zero - x), left, lost);
     const R size = lost / (one + left);
     return select(x < zero, zero - size, size);
-  }
-  default:
+  } else {
     return x;
   }
 }
 
 // outputs = activation(weight inputs + bias)
-M7EMU_FUNCTION void linear(const Linear &map, Activation activation, const pack<float> *inputs,
-                           pack<float> *outputs) {
+template <Activation activation>
+M7EMU_FUNCTION void bent(const Linear &map, const pack<float> *inputs, pack<float> *outputs) {
   using R = pack<float>;
   const float *weight = map.weight;
   for (int o = 0; o < map.outputs; o += outputs_per_tile) {
@@ -53,7 +54,21 @@ M7EMU_FUNCTION void linear(const Linear &map, Activation activation, const pack<
         sum[j] = sum[j] + x * R(weight[j]);
     }
     for (int j = 0; j < outputs_per_tile; ++j)
-      outputs[o + j] = activate(activation, sum[j]);
+      outputs[o + j] = activate<activation>(sum[j]);
+  }
+}
+
+M7EMU_FUNCTION void linear(const Linear &map, Activation activation, const pack<float> *inputs,
+                           pack<float> *outputs) {
+  switch (activation) {
+  case activation_relu:
+    return bent<activation_relu>(map, inputs, outputs);
+  case activation_silu:
+    return bent<activation_silu>(map, inputs, outputs);
+  case activation_tanh:
+    return bent<activation_tanh>(map, inputs, outputs);
+  default:
+    return bent<activation_none>(map, inputs, outputs);
   }
 }
 
