@@ -216,6 +216,11 @@ def shared() -> dict[str, bytes]:
         ("nucleation", ("low_rank", "residual")),
     ):
         meta, more = with_network(meta, block, widths=(11, 11), operations=operations)
+        for end, sign in (("low", -30.0), ("high", 30.0)):  # cells of the tests are within
+            scale = more[f"{block}.feature_scale"]
+            more[f"{block}.feature_{end}"] = (
+                more[f"{block}.feature_mean"] + np.float32(sign) * scale
+            )
         tensors |= more
     files = {f"{name}.safetensors": content(told) for name, told in exact.items()}
     return files | {"learned.safetensors": content(meta, tensors)}
