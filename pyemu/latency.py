@@ -47,7 +47,7 @@ Watch = Callable[[Sequence[Any]], Iterable[Any]]
 
 
 def table(
-    rounds: int = 101,
+    rounds: int = 300,
     count: int = 512,
     block: int = 64,
     seed: int = 1,

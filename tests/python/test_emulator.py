@@ -18,7 +18,7 @@ from helpers import OUTPUTS, Array, at, different
 from modelfiles import CHAIN, FEATURES, PAIRS, TARGETS
 
 import pyemu
-from pyemu import emulator, modelfile, reference, states
+from pyemu import emulator, metrics, modelfile, reference, states
 from pyemu._bridge import ffi, lib
 from pyemu.emulator import Emulator
 from pyemu.exchange import to_chain
@@ -216,6 +216,23 @@ def step_float(model: Emulator, state: dict[str, Array], timestep: float) -> dic
     block.number = column(prognostic, 1 + len(MASSES))
     assert lib.m7emu_step_float(model._model, block) == lib.M7EMU_OK
     return pyemu.state.unpack(prognostic.astype(float), pyemu.variables.PROGNOSTICS)
+
+
+@pytest.mark.parametrize("timestep", [60.0, 1800.0])
+def test_shipped_learned_model(timestep: float) -> None:
+    """Every process learned: near M7 on states that no trajectory of its records holds."""
+    model = emulator.load("learned")
+    exactly = {"properties", "number", "transfer", "merging"}
+    chain_ = json.loads(model.metadata)["chain"]
+    assert {link["block"] for link in chain_ if link["form"] == "exact"} == exactly
+    state = states.sample(6000, 18)
+    ours, real = model.step(state, timestep), reference.step(state, timestep)
+    closure(state, ours, timestep, "ham2")
+    scores = metrics.tendency_r2(state, real, ours, names(pyemu.variables.PROGNOSTICS))
+    assert metrics.mean(scores) > 0.999
+    assert metrics.worst(scores)[1] > 0.99
+    assert (ours["flag"] == 0).mean() > 0.98
+    assert all((ours[name] >= 0.0).all() for name in OUTPUTS)
 
 
 # --- networks ------------------------------------------------------------------------------------
