@@ -240,7 +240,7 @@ M7EMU_FUNCTION void dry_particles(const Parameters<T> &p, const Switches &switch
 }
 
 // Sizes, densities and water of all modes. `dissolve` tells what solution a
-// particle of so many molecules becomes (none where not present): the exact fit, or a network.
+// particle of so many molecules becomes: the exact fit, or a network's.
 template <class T, class Dissolve>
 M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
                                         const Solution<T> &solution, const Amounts<T> &x,
@@ -253,8 +253,7 @@ M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &
   dry_particle<cs>(p, switches, x, virtual_molecules, dry);
   for (int k = ns; k <= cs; ++k) {
     const auto acid = dry.molecules[k] > R(T(0));
-    dissolve(select(acid, dry.molecules[k], R(T(1.0e3))), select(acid, R(T(1)), R(T(0))),
-             droplets.percent[k], droplets.density[k]);
+    dissolve(select(acid, dry.molecules[k], R(T(1.0e3))), droplets.percent[k], droplets.density[k]);
     sizes.dry_radius[k] = median_radius(p, k, dry.volume[k]);
   }
   wet_particle<ns>(p, solution, x, dry, droplets, sizes);

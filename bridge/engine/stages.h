@@ -534,11 +534,12 @@ M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, 
 // A stage of `span` seconds in strides, from the particles' `sizes`, kernels and sinks at its
 // start.
 template <class S, class T>
-M7EMU_FUNCTION void
-stage(const Parameters<T> &p, const Switches &switches, double timestep, double span, int strides,
-      const Air &air, const Amounts<T> &x, const Sizes<T> &sizes, pack<T> ns_molecules,
-      const pack<T> (&sink)[n_mode], const pack<T> (&kernel)[n_pair], pack<T> nucleation_bound,
-      bool &has_burst, Burst &burst, State<S> &cells) {
+M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, double timestep,
+                          double span, int strides, const Air &air, const Amounts<T> &x,
+                          const Sizes<T> &sizes, pack<T> ns_molecules,
+                          const pack<T> (&sink)[n_mode], const pack<T> (&kernel)[n_pair],
+                          const pack<T> (&coat)[n_insoluble], pack<T> nucleation_bound,
+                          bool &has_burst, Burst &burst, State<S> &cells) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   Rates<T> rates;
@@ -552,8 +553,7 @@ stage(const Parameters<T> &p, const Switches &switches, double timestep, double 
   for (int pair = 0; pair < n_pair; ++pair)
     rates.kernel[pair] = kernel[pair];
   for (int k = 0; k < n_insoluble; ++k) {
-    const R r = sizes.wet_radius[ki + k];
-    rates.coat[k] = min(R(p.coat_factor[k]) * r * r, R(T(coat_max)));
+    rates.coat[k] = coat[k];
     rates.per_coat[k] = quotient(one, rates.coat[k]);
     rates.insoluble_volume[k] = zero;
     course.stays[k] = one;

@@ -96,6 +96,7 @@ def stage(
     number: Tensor,
     found: Particles,
     kernels: Kernels,
+    learned: Mapping[str, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Advance gas (n,), masses (n, 18) and numbers (n, 7) by `span` [s] of the `timestep`.
 
@@ -105,8 +106,10 @@ def stage(
         The environment by name; its production covers what other processes take out.
     found, kernels
         Sizes at the start, and kernels as if there were NS particles everywhere.
+    learned
+        Logarithms of sinks and coatings that networks give, by block.
     """
-    rates, course = _start(settings, air, mass, number, found, kernels)
+    rates, course = _start(settings, air, mass, number, found, kernels, learned)
     clear = torch.ones_like(gas) if settings.older else 1.0 - air["cloud_fraction"]
     cloud_rate = -torch.log(clear.clamp(min=1e-30)) * SHORT_STEPS / timestep
     left, last = gas, rates.molecules
@@ -124,12 +127,18 @@ def _start(
     number: Tensor,
     found: Particles,
     kernels: Kernels,
+    learned: Mapping[str, Tensor],
 ) -> tuple[Rates, Course]:
     numbers, masses = by_name(number, MODE_NAMES), by_name(mass, names(MASSES))
     volume = by_name(dry_volumes(settings, mass), MODE_NAMES)
     each = torch.ones_like(number) if settings.condensation else torch.zeros_like(number)
     found_sink = condensation_sink(
-        settings, air["pressure"], air["temperature"], found.wet_radius, each
+        settings,
+        air["pressure"],
+        air["temperature"],
+        found.wet_radius,
+        each,
+        learned.get("condensation"),
     )
     sink, grown_sink = by_name(found_sink, MODE_NAMES), {}
     for mode, part in _BY_VOLUME.items():
@@ -148,7 +157,7 @@ def _start(
             sink=sink,
             grown_sink=grown_sink,
             kernels=kernels,
-            coat=coating(settings, found.wet_radius),
+            coat=coating(settings, found.wet_radius, learned.get("ageing")),
             molecules=found.virtual,
             sulfate_min=sulfate_min,
             settled=settled,
@@ -267,7 +276,7 @@ def _gas(
 
     # Nucleation at the mean gas of the stride.
     mean = torch.where(both * h > 1e-3, ratio(taken, both * h, acts), 0.5 * (gas + left))
-    rate, loss = formation(
+    rate, loss, _ = formation(
         settings,
         air["temperature"],
         air["relative_humidity"],
