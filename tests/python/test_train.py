@@ -326,7 +326,10 @@ def test_tensorboard_is_asked_for_by_name(folder: Path, monkeypatch: pytest.Monk
         ("ema = 1.0", "ema = 1.0; allowed is [0, 1)"),
         ("coagulation = [0]", "coagulation = (0,); widths are [1, inf)"),
         ("foreign_steps = 0", "foreign_steps = 0; allowed is [1, inf)"),
-        ("trunk = [4]", "coagulation has a network of its own and is in the trunk"),
+        (
+            "coagulation = [4]\ntrunk = [4]",
+            "coagulation has a network of its own and is in the trunk",
+        ),
         ("activation = 'gelu'", "activation = 'gelu'; allowed is"),
         ("seed = ", "bad.toml"),
     ],
