@@ -51,11 +51,13 @@ class Loop:
         held: Share,
         rank: int = 0,
         world: int = 1,
+        integration: tuple[int, int] = (0, 0),
     ) -> None:
         self.config, self.done, self.rows = config, 0, list[Row]()
         networks = config.networks()
-        self.learner = Learner(Chain(chosen, networks), config.asinh)
-        self.mean = Learner(Chain(chosen, config.networks()), config.asinh)  # over past weights
+        self.learner = Learner(Chain(chosen, networks, integration), config.asinh)
+        # Over past weights:
+        self.mean = Learner(Chain(chosen, config.networks(), integration), config.asinh)
         self._whole: torch.nn.Module = self.learner
         if world > 1:
             self._whole = DistributedDataParallel(

@@ -27,6 +27,8 @@ class TrainConfig:
         the records. `trunk` gives what the first three give. `salt` is the water of sea salt.
     activation
         Of the hidden layers.
+    stages, strides
+        Of the step where the records are of an M7 in many sub-steps (`pyemu.blocks.stages`).
     forms_steps, forms_batch, forms_rate
         First stage, on the exact forms: batches, cells of each, and learning rate at the start,
         which falls to 0 as a cosine.
@@ -57,6 +59,8 @@ class TrainConfig:
     nucleation: tuple[int, ...] = ()
     trunk: tuple[int, ...] = ()
     activation: str = "silu"
+    stages: int = 2
+    strides: int = 8
     forms_steps: int = 6000
     forms_batch: int = 4096
     forms_rate: float = 4e-3
@@ -95,6 +99,8 @@ class TrainConfig:
         least |= {
             "foreign_steps": 1,
             "checkpoint_every": 1,
+            "stages": 1,
+            "strides": 1,
             "step_steps": 0,
             "refine_steps": 0,
             "refine_batch": 1,
