@@ -106,7 +106,9 @@ def costs(settings: Settings, share: Share, rounds: int, watch: Watch = iter) ->
     for form in OF_PARTICLES:
         found[f"{form}:trunk"] += shared
     for layer in LAYERS:
-        found[f"layer:{layer}"] = (cost[f"{layer}*{1 + _REPEATED}"] - cost[f"{layer}*1"]) / _REPEATED
+        found[f"layer:{layer}"] = (
+            cost[f"{layer}*{1 + _REPEATED}"] - cost[f"{layer}*1"]
+        ) / _REPEATED
     found[f"{_FEATURES}:{_DENSITY}"] = cost["thin"] - cost["radii"]
     found[f"{_EMBEDDING}:{_BYPASS}"] = cost["bypass"] - cost["thin"]
     # The plain trunk's cost is told without densities, which `features` adds again.
@@ -189,7 +191,7 @@ class Menu:
 
 
 def in_trunk(told: Mapping[str, str]) -> tuple[str, ...]:
-    """Processes that an architecture, as `Menu.named` tells it, has in its trunk."""
+    """Find the processes that an architecture, as `Menu.named` tells it, has in its trunk."""
     return tuple(form for form in OF_PARTICLES if told[form] == IN_TRUNK)
 
 
@@ -401,7 +403,10 @@ def _part(lesson: Lesson, features: Iterable[str], targets: Iterable[str]) -> Le
     seen = columns_of(tuple(features), NETWORKS["trunk"].features)
     asked = columns_of(tuple(targets), NETWORKS["trunk"].targets)
     return Lesson(
-        lesson.features[:, seen], lesson.there[:, seen], lesson.targets[:, asked], lesson.known[:, asked]
+        lesson.features[:, seen],
+        lesson.there[:, seen],
+        lesson.targets[:, asked],
+        lesson.known[:, asked],
     )
 
 
@@ -409,5 +414,3 @@ def _error(given: Tensor, lesson: Lesson, scale: Tensor) -> Tensor:
     """Weighted mean square of the standardised errors."""
     wrong = torch.where(lesson.known > 0.0, (given - lesson.targets) / scale, 0.0)
     return (lesson.known * wrong.square()).sum() / lesson.known.sum().clamp(min=1.0)
-
-
