@@ -498,6 +498,8 @@ def search(
     Writes the front of error over ns per cell (front.md, .json, .png), the network variables over
     time (variables.png) and the chosen as model files. Under torchrun, in several processes.
     """
+    import os
+
     import torch
 
     from pyemu import search as searching
@@ -523,7 +525,8 @@ def search(
                 f"per cell (exact {row['exact_ns']:.0f}): {row['short']}",
                 highlight=False,
             )
-        Console().print(f"wrote {output}/front.md, front.png, variables.png", highlight=False)
+        if os.environ.get("RANK", "0") == "0":
+            Console().print(f"wrote {output}/front.md, front.png, variables.png", highlight=False)
 
 
 @app.command(epilog="Example: pyemu exact --profile m7_2004 --output exact_2004.safetensors")

@@ -1,10 +1,10 @@
 """`pyemu search`: DENSE finds what of M7 to emulate, and by which networks (emulator.md section 4).
 
 A folder holds all of a search. First `plan.json`: the costs measured on this machine and the
-number of steps that fit the budget; a search that is killed reads it again and goes on from its last
-checkpoint to the same result, bit for bit. At the end the front (error over ns per cell) as a table,
-JSON and figure, the network variables over time, and the chosen architectures, trained anew as
-`pyemu train` trains them, as model files. `torchrun` spreads it over processes.
+number of steps that fit the budget; a search that is killed reads it again and goes on from its
+last checkpoint to the same result, bit for bit. At the end the front (error over ns per cell) as a
+table, JSON and figure, the network variables over time, and the chosen architectures, trained anew
+as `pyemu train` trains them, as model files. `torchrun` spreads it over processes.
 """
 
 import json
@@ -39,6 +39,8 @@ Tell = Callable[[int, int, Row], None]
 
 _TRIED = 24
 """Batches, and architectures, that tell how fast this machine is."""
+_FLOOR = 1e-9
+"""Least error that is told apart from none."""
 _SCORE = "validation mean tendency R2"
 
 
@@ -192,7 +194,7 @@ def run(
     Returns
     -------
     dict
-        What `front.json` holds.
+        What `front.json` holds; in a process other than the first no chosen ones.
 
     Raises
     ------
@@ -208,7 +210,7 @@ def run(
         if not resume and rank == 0:
             for path in (folder.plan, folder.checkpoint):
                 path.unlink(missing_ok=True)
-        given = {"plan": plan.facts(), "records": [digest(path) for path in origin]}
+        given: Row = {"plan": plan.facts(), "records": [digest(path) for path in origin]}
         given["processes"] = world
         told = _plan(plan, given, chosen, share, held, folder, rank, world)
         menu, supernet = _supernet(plan, told["costs"], chosen, share, held, rank, world)
@@ -234,8 +236,9 @@ def run(
         facts: Row = {"command": command, "settings": chosen.to_json(), **told}
         facts |= {"done": search.done, "mean_entropy": summary(search).get("entropy")}
         facts["front"] = [_row(menu, c) for c in best]
-        facts["chosen"] = _chosen(picked, menu, supernet, chosen, folder, plan.rounds)
-        if rank == 0:
+        facts["chosen"] = []
+        if rank == 0:  # who wrote the models
+            facts["chosen"] = _chosen(picked, menu, supernet, chosen, folder, plan.rounds)
             write_json(folder.front, facts)
             with replaced(folder.table) as temporary:
                 temporary.write_text(markdown(facts))
@@ -276,7 +279,7 @@ def spread(best: Sequence[Candidate], count: int) -> list[Candidate]:
         return list(best)
     if count < 2:
         return list(best[-1:])[:count]
-    errors = np.log([max(c.loss, 1e-12) for c in best])
+    errors = np.log([max(c.loss, _FLOOR) for c in best])
     wanted = np.linspace(errors[0], errors[-1], count)
     picked = {0, len(best) - 1}
     for target in wanted[1:-1]:
@@ -452,10 +455,6 @@ def markdown(facts: Mapping[str, Any]) -> str:
             f"{row['exact_ns']:.1f} | {row['short']} |"
         )
     return "\n".join(lines) + "\n"
-
-
-_FLOOR = 1e-9
-"""Least error that the figure tells apart from none."""
 
 
 def draw_front(facts: Mapping[str, Any], judged: Sequence[Row], path: Path) -> None:
