@@ -210,7 +210,9 @@ def run(
         if not resume and rank == 0:
             for path in (folder.plan, folder.checkpoint):
                 path.unlink(missing_ok=True)
-        given: Row = {"plan": plan.facts(), "records": [digest(path) for path in origin]}
+        asked = plan.facts()
+        asked.pop("train")  # the chosen of the same search may be trained in another way
+        given: Row = {"plan": asked, "records": [digest(path) for path in origin]}
         given["processes"] = world
         told = _plan(plan, given, chosen, share, held, folder, rank, world)
         menu, supernet = _supernet(plan, told["costs"], chosen, share, held, rank, world)
