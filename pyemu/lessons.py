@@ -1,7 +1,7 @@
 """What the networks are taught: the exact forms at the records' states, then the step itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,14 @@ from torch import Tensor
 
 from pyemu.blocks import ageing, coagulation, condensation, nucleation, properties, water
 from pyemu.blocks.chain import Chain
-from pyemu.blocks.learned import MOLECULES, NETWORKS, columns_of, particle_features
+from pyemu.blocks.learned import (
+    MOLECULES,
+    NETWORKS,
+    TRUNK,
+    Form,
+    columns_of,
+    particle_features,
+)
 from pyemu.blocks.modes import INSOLUBLE_NAMES
 from pyemu.blocks.network import Network
 from pyemu.blocks.numerics import columns, ratio
@@ -52,8 +59,13 @@ Air = tuple[Tensor, Tensor, Tensor]
 
 
 @torch.no_grad()
-def lessons(settings: Settings, cells: Cells, learned: Sequence[str]) -> Sheet:
-    """Evaluate the exact forms of the `learned` blocks at the states before the step, float64."""
+def lessons(settings: Settings, cells: Cells, learned: Mapping[str, Form] | Sequence[str]) -> Sheet:
+    """Evaluate the exact forms of `learned` networks at the states before the step, float64.
+
+    Names stand for what `pyemu.blocks.learned.NETWORKS` says that these networks read and give.
+    """
+    if not isinstance(learned, Mapping):
+        learned = {name: NETWORKS[name] for name in learned}
     environment, before = _double(cells.environment), _double(cells.before).clamp(min=0.0)
     timestep = _double(cells.timestep)
     pieces = zip(*(x.split(_PIECE) for x in (environment, before, timestep)), strict=True)
@@ -69,7 +81,7 @@ def _lessons(
     environment: Tensor,
     state: Tensor,
     timestep: Tensor,
-    learned: Sequence[str],
+    learned: Mapping[str, Form],
 ) -> Sheet:
     pressure, temperature, humidity = (environment[:, index(n, ENVIRONMENT)] for n in _AIR)
     air = pressure, temperature, humidity
@@ -79,7 +91,7 @@ def _lessons(
     none = torch.zeros_like(number[:, 0])
     found = properties.particles(settings, uptake, mass, number, none)
     sheet: Sheet = {}
-    for name in learned:
+    for name, form in learned.items():
         if name == "water":
             sheet[name] = _solutions(settings, air)
         elif name == "salt":
@@ -88,7 +100,7 @@ def _lessons(
             gas = _gas_left(settings, environment, state, timestep, found, number)
             sheet[name] = _clusters(temperature, humidity, gas)
         else:
-            sheet[name] = _rates(settings, name, air, found, number)
+            sheet[name] = _rates(settings, form, air, found, number)
     return sheet
 
 
@@ -179,7 +191,7 @@ def _double(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor
 
 
 def _rates(
-    settings: Settings, name: str, air: Air, found: properties.Particles, number: Tensor
+    settings: Settings, form: Form, air: Air, found: properties.Particles, number: Tensor
 ) -> Lesson:
     """Give what a network of the particles gives: sinks, kernels, coatings, or all of them."""
     pressure, temperature, _ = air
@@ -188,15 +200,11 @@ def _rates(
     each = torch.ones_like(radius)
     sink = condensation.condensation_sink(settings, pressure, temperature, radius, each)
     coats = ageing.coating(settings, radius)
-    exact = {
-        "condensation": sink,
-        "coagulation": kernel.kernel,
-        "ageing": columns(coats[mode] for mode in INSOLUBLE_NAMES),
-    }
-    values = torch.cat([exact[form].T for form in (exact if name == "trunk" else (name,))]).T
-    form = NETWORKS[name]
+    coated = columns(coats[mode] for mode in INSOLUBLE_NAMES)
+    values = torch.cat((sink.T, kernel.kernel.T, coated.T)).T  # as TRUNK has them
+    values = values[:, columns_of(form.targets, TRUNK.targets)]
     features, there = particle_features(pressure, temperature, radius, found.density)
-    places = columns_of(form.features, NETWORKS["trunk"].features)
+    places = columns_of(form.features, TRUNK.features)
     known = values > 0.0
     targets = torch.log(torch.where(known, values, 1.0))
     return Lesson(features[:, places], there[:, places], targets, known.double())

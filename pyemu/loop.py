@@ -64,16 +64,18 @@ class Loop:
                 self.learner, broadcast_buffers=False, find_unused_parameters=True
             )
         sample = share.spread(config.calibration)
-        for name, lesson in lessons(chosen, sample, config.learned).items():
+        for name, lesson in lessons(chosen, sample, config.forms).items():
             flat = [t.reshape(-1, t.shape[-1]) for t in lesson]
             features, there, targets, known = flat
             networks[name].calibrate(features, targets, there, known)
         self.learner.scale = steps(sample).truth.std(dim=0)
         held_cells = held.spread(config.validation)
-        self._sheet = single(lessons(chosen, held_cells, config.learned))
+        self._sheet = single(lessons(chosen, held_cells, config.forms))
         self._steps = steps(held_cells)
         self._refined = [n for n in config.learned if n in OF_AIR and config.refine_steps]
-        plain = [n for n in config.learned if n not in self._refined] or config.learned
+        forms = config.forms
+        plain = {n: f for n, f in forms.items() if n not in self._refined} or forms
+        refined = {n: forms[n] for n in self._refined}
         least = min((len(networks[n].targets) for n in self._refined), default=1)
         drawn: dict[str, Any] = {"seed": config.seed, "rank": rank, "world": world}
         drawn["buffer"] = config.buffer
@@ -87,7 +89,7 @@ class Loop:
             ),
             REFINE: Feed(
                 share,
-                lambda cells: single(lessons(chosen, cells, self._refined)),
+                lambda cells: single(lessons(chosen, cells, refined)),
                 take_lessons,
                 batch=config.refine_batch // least,
                 **drawn,

@@ -180,6 +180,9 @@ def settings(records: xr.Dataset) -> Settings:
 @contextmanager
 def processes() -> Iterator[tuple[int, int]]:
     """Join the processes that `torchrun` started: rank and number; (0, 1) without it."""
+    if distributed.is_initialized():  # whoever did leaves them, too
+        yield distributed.get_rank(), distributed.get_world_size()
+        return
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0, 1
         return
