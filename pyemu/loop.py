@@ -38,7 +38,8 @@ Row = dict[str, Any]
 FORMS, REFINE, STEP = "forms", "refine", "step"
 _DAMPING = 0.1
 _SAME = 25
-"""Refining steps on the same cells: with new ones in each, what is gained is lost again."""
+"""Refining steps of nucleation on the same cells, few of which are at the edge that matters. The
+others keep theirs: with new ones, what is gained is lost again."""
 _CLIP = 1.0
 _CHOICE = 4
 """Of so many cells one is refined on, by weight."""
@@ -144,12 +145,13 @@ class Loop:
         """Make one step of the second stage, which takes the best weights further."""
         if step == 0:
             self.learner.load_state_dict(self._best)
-        sheet = self._feeds[REFINE](step // _SAME)
         for name in self._refined:
             network = self.learner.chain.networks[name]
             assert isinstance(network, Network)
             count = max(1, self.config.refine_batch // len(network.targets))
-            lesson = weighty(sheet[name], count, [self.config.seed, step // _SAME])
+            draw = step // _SAME if name == "nucleation" else 0
+            sheet = self._feeds[REFINE](draw)
+            lesson = weighty(sheet[name], count, [self.config.seed, draw])
             damping = self._damping[name]
             self._damping[name], error = improve(
                 network, lesson.features, lesson.there, lesson.targets, lesson.known, damping
