@@ -31,6 +31,10 @@ SCORED = (*names(PROGNOSTICS), *WATERS)
 """Variables whose tendencies are taught and judged."""
 _WATER_PLACES = [index(name, DIAGNOSTICS) for name in WATERS]
 _CHUNK = 8192
+_SLIGHT = 1e-3
+"""Weight that every cell has at least when some are drawn by it [1]."""
+_WEIGHTS = (0.03, 30.0)
+"""Bounds of what a lesson's cells count by the water that they hold [1]."""
 _PIECE = 65536
 
 
@@ -116,6 +120,16 @@ def take_lessons(sheet: Sheet, rows: Places) -> Sheet:
     """Pick cells."""
     chosen = torch.from_numpy(rows)
     return {name: Lesson(*(t[chosen] for t in lesson)) for name, lesson in sheet.items()}
+
+
+def weighty(lesson: Lesson, count: int, seed: Sequence[int]) -> Lesson:
+    """Draw `count` cells, those of much weight more often, and lower their weights by as much."""
+    importance = lesson.known.mean(dim=1).double().numpy() + _SLIGHT
+    importance = importance / importance.sum()
+    rows = np.random.default_rng(list(seed)).choice(len(importance), count, p=importance)
+    share = torch.from_numpy(importance[rows] * len(importance))[:, None]
+    drawn = Lesson(*(t[torch.from_numpy(rows)] for t in lesson))
+    return drawn._replace(known=drawn.known / share.to(drawn.known.dtype))
 
 
 def lesson_loss(network: Network, lesson: Lesson) -> Tensor:
@@ -211,21 +225,30 @@ def _rates(
 
 
 def _solutions(settings: Settings, air: Air) -> Lesson:
-    """Sulfuric acid at the five sizes between which the learned form interpolates."""
+    """Sulfuric acid at the five sizes between which the learned form interpolates.
+
+    Weighted by the water of the middle one, as the most dilute solutions hold most water.
+    """
     features = water.solution_features(*air)
     molecules = torch.tensor(MOLECULES, dtype=features.dtype).expand(len(features), -1)
     solution = water.uptake(settings, *air).solution(molecules)
     targets = torch.cat((torch.log(solution.weight_percent).T, solution.density.T)).T
-    return _of_all(features, targets)
+    lesson = _of_all(features, targets)
+    held = (1.0 / solution.weight_percent[:, len(MOLECULES) // 2, None]).clamp(*_WEIGHTS)
+    return lesson._replace(known=lesson.known * held)
 
 
 def _salts(humidity: Tensor) -> Lesson:
-    """Water of the salts, where they are not dry."""
+    """Water of the salts where they are not dry, weighted by how much of it there is.
+
+    A step changes little of a sea salt particle's water, so that near saturation, where there is
+    most of it, the learned form has to be right to 1e-5.
+    """
     features = water.salt_features(humidity)
     targets = columns(torch.log(water.per_salt(features[:, 0], s)) for s in water.SALTS)
     lesson = _of_all(features, targets)
-    wet = humidity >= water.DELIQUESCENCE
-    return lesson._replace(known=lesson.known * wet[:, None])
+    held = torch.exp(targets).square().clamp(*_WEIGHTS)
+    return lesson._replace(known=held * (humidity >= water.DELIQUESCENCE)[:, None])
 
 
 def _of_all(features: Tensor, targets: Tensor) -> Lesson:
@@ -278,12 +301,12 @@ def _clusters(temperature: Tensor, humidity: Tensor, gas: Tensor) -> Lesson:
         )
     )
     fast, large = ln_rate > ln_least - 2.0, ln_cluster > ln_four - 0.5
-    edge = 1.0 + 4.0 * torch.exp(-(((ln_cluster - ln_four) / 0.2) ** 2))
+    edge = 1.0 + 9.0 * torch.exp(-(((ln_cluster - ln_four) / 0.15) ** 2))
     known = columns(
         (
             torch.where(large, torch.where(fast, 1.0, 0.1), 1e-3),
-            torch.where(fast, torch.where(large, 10.0 * edge, 1.0), 1e-2),
-            torch.where(fast & large, 5.0, 1e-3),
+            torch.where(fast, torch.where(large, 100.0 * edge, 10.0), 1e-2),
+            torch.where(fast & large, 10.0, 1e-3),
         )
     )
     return Lesson(features, there, targets, known * (gas > 0.0)[:, None])

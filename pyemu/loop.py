@@ -17,7 +17,6 @@ from pyemu.blocks.settings import Settings
 from pyemu.feed import Feed, Share
 from pyemu.lessons import (
     SCORED,
-    Lesson,
     Sheet,
     Steps,
     judge,
@@ -29,6 +28,7 @@ from pyemu.lessons import (
     take_lessons,
     take_steps,
     tendencies,
+    weighty,
 )
 from pyemu.refine import improve
 from pyemu.trainconfig import TrainConfig
@@ -37,7 +37,12 @@ Row = dict[str, Any]
 
 FORMS, REFINE, STEP = "forms", "refine", "step"
 _DAMPING = 0.1
+_SAME = 25
+"""Refining steps of nucleation on the same cells, few of which are at the edge that matters. The
+others keep theirs: with new ones, what is gained is lost again."""
 _CLIP = 1.0
+_CHOICE = 4
+"""Of so many cells one is refined on, by weight."""
 
 
 class Loop:
@@ -91,7 +96,7 @@ class Loop:
                 share,
                 lambda cells: single(lessons(chosen, cells, refined)),
                 take_lessons,
-                batch=config.refine_batch // least,
+                batch=_CHOICE * config.refine_batch // least,
                 **drawn,
             ),
             STEP: Feed(share, steps, take_steps, batch=config.step_batch, **drawn),
@@ -144,12 +149,13 @@ class Loop:
         """Make one step of the second stage, which takes the best weights further."""
         if step == 0:
             self.learner.load_state_dict(self._best)
-        sheet = self._feeds[REFINE](step)
         for name in self._refined:
             network = self.learner.chain.networks[name]
             assert isinstance(network, Network)
             count = max(1, self.config.refine_batch // len(network.targets))
-            lesson = Lesson(*(t[:count] for t in sheet[name]))
+            draw = step // _SAME if name == "nucleation" else 0
+            sheet = self._feeds[REFINE](draw)
+            lesson = weighty(sheet[name], count, [self.config.seed, draw])
             damping = self._damping[name]
             self._damping[name], error = improve(
                 network, lesson.features, lesson.there, lesson.targets, lesson.known, damping
