@@ -66,8 +66,8 @@ class TrainConfig:
     trunk_density: bool = True
     trunk_bypass: bool = True
     activation: str = "silu"
-    stages: int = 2
-    strides: int = 8
+    stages: int = 1
+    strides: int = 12
     forms_steps: int = 6000
     forms_batch: int = 4096
     forms_rate: float = 4e-3

@@ -280,7 +280,7 @@ def test_records_of_a_converged_teacher_make_a_model_in_stages(tmp_path: Path) -
     files = train.Files(model=tmp_path / "model.safetensors")
     model = train.run(TrainConfig(), open_records(tmp_path / "short.nc"), files)
     assert (model.teacher, model.integration.stages, model.integration.strides) == (
-        "converged", 2, 8,
+        "converged", 1, 12,
     )  # fmt: skip
     assert model.provenance["scores"]["validation mean tendency R2"] > 0.97
 
