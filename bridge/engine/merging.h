@@ -11,11 +11,12 @@ namespace M7EMU_SET {
 // Shares of mass and number that leave mode k, and that stay: none leave until its mean particle
 // outgrows that of the mode's middle radius; then what stays is the part below the upper edge, at
 // the middle radius. Where what leaves would be smaller than the upper edge, fewer particles take
-// the mass (ham2), or fewer and less of it (2004). Returns whether any lane merges.
+// the mass (ham2), or fewer and less of it (2004). Means that exceed the middle by no more than the
+// share `slack` stay. Returns whether any lane merges.
 template <int k, class T>
 M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switches,
-                                   pack<T> dry_radius, const Amounts<T> &x, pack<T> (&mass)[2],
-                                   pack<T> (&number)[2]) {
+                                   pack<T> dry_radius, const Amounts<T> &x, T slack,
+                                   pack<T> (&mass)[2], pack<T> (&number)[2]) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1)), two = R(T(2));
   R volume = x.mass[mass_index[k][so4]] * R(p.molecule_volume);
@@ -25,7 +26,7 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
   const R count = x.number[k], middle = R(p.middle[k]), edge = R(p.edge[k]);
   auto grown = (count > R(p.merging_number_min)) & (dry_radius > R(p.merging_radius_min));
   R mean = volume / select(grown, count, one);
-  grown = grown & (mean > middle);
+  grown = grown & (mean > middle * R(T(1) + slack));
   if (!any(grown))
     return false;
   const R upper = R(p.upper_radius[k]);
@@ -90,11 +91,14 @@ M7EMU_INLINE void merge_mode(pack<S> (&mass)[2], pack<S> (&number)[2], State<S> 
 template <class S, class T>
 M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches,
                                 const pack<T> (&dry_radius)[n_soluble], const Amounts<T> &x,
-                                State<S> &cells) {
+                                T slack, State<S> &cells) {
   pack<T> mass[as + 1][2], number[as + 1][2];
-  const bool from_ns = merging_shares<ns>(p, switches, dry_radius[ns], x, mass[ns], number[ns]);
-  const bool from_ks = merging_shares<ks>(p, switches, dry_radius[ks], x, mass[ks], number[ks]);
-  const bool from_as = merging_shares<as>(p, switches, dry_radius[as], x, mass[as], number[as]);
+  const bool from_ns =
+      merging_shares<ns>(p, switches, dry_radius[ns], x, slack, mass[ns], number[ns]);
+  const bool from_ks =
+      merging_shares<ks>(p, switches, dry_radius[ks], x, slack, mass[ks], number[ks]);
+  const bool from_as =
+      merging_shares<as>(p, switches, dry_radius[as], x, slack, mass[as], number[as]);
   const bool merges[] = {from_ns, from_ks, from_as};
   for (int k = as; k >= ns; --k) {
     if (!merges[k])

@@ -22,6 +22,9 @@ namespace M7EMU_SET {
 // limit for shorter ones: the cloudy part of a cell's gas goes to cloud droplets, a mode that has
 // outgrown its middle falls back [1].
 constexpr double short_steps = 240.0;
+// M7's own merging may leave the mean particle at the middle, but for rounding: not to merge again
+// before it has grown [1].
+constexpr double merging_slack = 1.0e-5;
 constexpr double least_sink = 1.0e-10; // below which nothing condenses [s-1]
 // A third of the power of the radius that the sink of a particle goes as: the part of a mode's sink
 // that follows its volume, the rest following its number; of NS to AS (NS is followed closer) [1].

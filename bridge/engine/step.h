@@ -217,7 +217,7 @@ template <class S> struct Particles {
   }
 
   // Merge what has outgrown its mode.
-  M7EMU_FUNCTION void merging(State<S> &cells) {
+  M7EMU_FUNCTION void merging(double slack, State<S> &cells) {
     using merging_real = Precision::merging;
     Dry<merging_real> dry;
     Amounts<merging_real> now;
@@ -229,7 +229,7 @@ template <class S> struct Particles {
     for (int k = ns; k <= as; ++k)
       dry_radius[k] = median_radius(p, k, dry.volume[k]);
     virtual_molecules = to<size>(kept);
-    merge_modes(p, program.switches, dry_radius, now, cells);
+    merge_modes(p, program.switches, dry_radius, now, merging_real(slack), cells);
   }
 };
 
@@ -282,7 +282,7 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
   coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel, coat,
                     condensed, to<S>(taken), to<S>(formed), cells);
   if (switches.condensation || switches.coagulation)
-    particles.merging(cells);
+    particles.merging(0.0, cells);
 }
 
 // The step in stages; nucleation is exact there.
@@ -295,7 +295,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const A
   const R bound = exp_of<T>(nucleation_bound(air));
   bool has_burst = false;
   Burst burst;
-  particles.merging(cells);
+  particles.merging(merging_slack, cells);
   for (int i = 0; i < program.stages; ++i) {
     Amounts<T> x;
     convert(cells, x);

@@ -15,17 +15,19 @@ namespace M7EMU_SET {
 template <class T, int n> struct Losses {
   pack<T> a, b, per_b, share[n];
 };
-template <class T, int n>
-M7EMU_FUNCTION Losses<T, n> loss_rates(const pack<T> (&kernel)[n_pair],
-                                       const pack<T> (&start)[n_mode], int k,
-                                       const int (&partner)[n]) {
+// The partners are constants, so that no place of a pair is looked for while it runs.
+template <int k, int... partner, class T>
+M7EMU_FUNCTION Losses<T, sizeof...(partner)> loss_rates(const pack<T> (&kernel)[n_pair],
+                                                        const pack<T> (&start)[n_mode]) {
   using R = pack<T>;
+  constexpr int n = sizeof...(partner), with[] = {partner...};
+  constexpr int own = pair_index(k, k), pair[] = {pair_index(k, partner)...};
   const R zero = R(T(0)), one = R(T(1));
   Losses<T, n> losses;
-  losses.a = R(T(0.5)) * kernel[pair_index(k, k)];
+  losses.a = R(T(0.5)) * kernel[own];
   losses.b = zero;
   for (int j = 0; j < n; ++j) {
-    losses.share[j] = kernel[pair_index(k, partner[j])] * start[partner[j]];
+    losses.share[j] = kernel[pair[j]] * start[with[j]];
     losses.b = losses.b + losses.share[j];
   }
   losses.per_b = one / select(losses.b > zero, losses.b, one);
@@ -56,16 +58,14 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
     start[k] = to<T>(number[k]);
 
   // KI loses particles to KS, to AS and to itself.
-  constexpr int of_ki[] = {ks, as};
-  const Losses<T, 2> ki_loss = loss_rates(kernel, start, ki, of_ki);
+  const Losses<T, 2> ki_loss = loss_rates<ki, ks, as>(kernel, start);
   const Shares<T> ki_share =
       coagulate_number(p, timestep, start[ki], ki_loss.a, ki_loss.b, ki_loss.per_b);
   number[ki] = number[ki] * to<S>(ki_share.after);
   const R ki_number = start[ki] * ki_share.after;
 
   // NS to all modes and to itself, and it gains what nucleates.
-  constexpr int of_ns[] = {ks, as, cs, ki, ai, ci};
-  const Losses<T, 6> ns_loss = loss_rates(kernel, start, ns, of_ns);
+  const Losses<T, 6> ns_loss = loss_rates<ns, ks, as, cs, ki, ai, ci>(kernel, start);
   const R insoluble = ki_number + start[ai] + start[ci];
   const R per_insoluble = quotient(R(T(1)), insoluble);
   const R needed =
@@ -89,16 +89,16 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   number[ns] = number[ns] * to<S>(ns_share.after);
 
   // KS to AS, CS, AI, CI and to itself; AS only to itself.
-  constexpr int of_ks[] = {as, cs, ai, ci};
-  const Losses<T, 4> ks_loss = loss_rates(kernel, start, ks, of_ks);
+  const Losses<T, 4> ks_loss = loss_rates<ks, as, cs, ai, ci>(kernel, start);
   const Shares<T> ks_share =
       coagulate_number(p, timestep, start[ks], ks_loss.a, ks_loss.b, ks_loss.per_b);
   R ks_to[4];
   for (int j = 0; j < 4; ++j)
     ks_to[j] = ks_share.inter * ks_loss.share[j];
   number[ks] = number[ks] * to<S>(ks_share.after);
+  constexpr int as_as = pair_index(as, as);
   const Shares<T> as_share =
-      coagulate_number(p, timestep, start[as], R(T(0.5)) * kernel[pair_index(as, as)], zero, zero);
+      coagulate_number(p, timestep, start[as], R(T(0.5)) * kernel[as_as], zero, zero);
   number[as] = number[as] * to<S>(as_share.after);
 
   // Particles lost to others take their mass along; the rest of the mode's mass stays. What

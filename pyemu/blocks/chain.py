@@ -288,7 +288,8 @@ class Chain(torch.nn.Module):
         virtual = dry.virtual
         radius = by_name(median_radius(s, dry.volume, SOLUBLE_NAMES), SOLUBLE_NAMES)
         masses, numbers = by_name(mass, names(MASSES)), by_name(number, MODE_NAMES)
-        mass, number = _matrices(*merge(s, radius, masses, numbers, {}))
+        merged = merge(s, radius, masses, numbers, {}, stages.MERGING_SLACK)
+        mass, number = _matrices(*merged)
         flags = [wetting.flag]
         for _ in range(self.stages):
             found = particles(s, wetting, mass, number, virtual)

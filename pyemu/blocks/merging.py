@@ -21,17 +21,23 @@ _MUCH = 10.0
 
 
 def merge(
-    settings: Settings, dry_radius: Columns, mass: Columns, number: Columns, moved: Columns
+    settings: Settings,
+    dry_radius: Columns,
+    mass: Columns,
+    number: Columns,
+    moved: Columns,
+    slack: float = 0.0,
 ) -> tuple[Columns, Columns]:
     """Give masses by name and numbers by mode after merging, (n,) each; `moved` gets `merged_*`.
 
     What leaves each mode is found from the state before any of them has merged; `dry_radius` is
-    that of the soluble modes [cm].
+    that of the soluble modes [cm]. Means that exceed the middle by no more than the share `slack`
+    stay.
     """
     after, number_after = dict(mass), dict(number)
     # The upper modes first, so that each has lost before it gains.
     for mode, above in reversed(ABOVE.items()):
-        kept_mass, kept_number = _kept(settings, mode, dry_radius[mode], mass, number[mode])
+        kept_mass, kept_number = _kept(settings, mode, dry_radius[mode], mass, number[mode], slack)
         leaves = (1.0 - kept_number) * number[mode]
         moved[f"merged_num_{mode}"] = leaves
         number_after[mode] = kept_number * number[mode]
@@ -60,7 +66,7 @@ def edges(settings: Settings, mode: str) -> tuple[float, float, float]:
 
 
 def _kept(
-    settings: Settings, mode: str, dry_radius: Tensor, mass: Columns, number: Tensor
+    settings: Settings, mode: str, dry_radius: Tensor, mass: Columns, number: Tensor, slack: float
 ) -> tuple[Tensor, Tensor]:
     """Shares of mass and number that stay in a mode, (n,).
 
@@ -77,7 +83,7 @@ def _kept(
     radius_min = max(settings.merging_radius_min, least(dry_radius))
     grown = (number > settings.merging_number_min) & (dry_radius > radius_min)
     mean = ratio(volume, number, grown)
-    grown = grown & (mean > middle)
+    grown = grown & (mean > middle * (1.0 + slack))
     mean = torch.where(grown, mean, 2.0 * middle)
     t = torch.log(upper / torch.where(grown, dry_radius, upper)) / LN_SIGMA[mode]
     below = 0.5 * torch.erfc(-math.sqrt(0.5) * t)

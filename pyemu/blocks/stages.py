@@ -41,6 +41,9 @@ SHORT_STEPS = 240.0
 """As many steps stand for the converged M7. What it does in each step, whatever its length, has no
 limit for shorter ones: the cloudy part of a cell's gas goes to cloud droplets, a mode that has
 outgrown its middle falls back [1]."""
+MERGING_SLACK = 1e-5
+"""M7's own merging may leave the mean particle at the middle, but for rounding: not to merge again
+before it has grown [1]."""
 _HIDDEN = 0.95
 _BY_VOLUME = {"ks": 0.6, "as": 0.4}
 """A third of the power of the radius that the sink of a particle goes as: the part of a mode's sink
