@@ -343,7 +343,9 @@ class Trunk(nn.Module):
         wide, features, targets = max(WIDTHS), len(TRUNK.features), len(TRUNK.targets)
         self.straight = Network.hidden(*TRUNK, ())  # scaling, head's bias and bypass
         self.head = nn.Parameter(torch.zeros(targets, wide))
-        self.first = nn.Parameter(torch.zeros(targets, features))  # head without a layer
+        self.first = nn.Parameter(
+            torch.zeros(targets, features)
+        )  # head without a layer, beside a bypass
         self.layers = nn.ParameterDict()
         for place in range(DEPTH):
             for name in sorted({_kind(layer) for layer in LAYERS}):
@@ -383,8 +385,9 @@ class Trunk(nn.Module):
                 found[f"operations.{depth}.{part}"] = mine
             columns = torch.arange(layer.outputs)
         last = f"operations.{len(hidden)}"
-        found[f"{last}.weight"] = (self.head if hidden else self.first)[rows][:, columns]
         straight = dict(self.straight.named_parameters())
+        first = self.first if bypass else straight["bypass"]  # one linear map needs no other
+        found[f"{last}.weight"] = (self.head if hidden else first)[rows][:, columns]
         found[f"{last}.bias"] = straight["operations.0.bias"][rows]
         if bypass:
             found["bypass"] = straight["bypass"][rows][:, seen]

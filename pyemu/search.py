@@ -86,7 +86,7 @@ class SearchPlan:
     batch: int = 1024
     buffer: int = 131_072
     calibration: int = 16_384
-    validation: int = 8192
+    validation: int = 32_768
     validation_batch: int = 1024
     candidates: int = 64
     chosen: int = 3
