@@ -108,7 +108,7 @@ def box(
     json: Json = None,
 ) -> None:
     """Run M7 in one box of air for some days; print a table and draw a figure."""
-    from pyemu import report
+    from pyemu import boxcard
     from pyemu.box import run, summary
     from pyemu.files import check_target, replaced, write_json
     from pyemu.reference import Config
@@ -123,14 +123,14 @@ def box(
         config = Config(profile=profile.value, water=water.value, organic_nucleation=organic.value)
         data = run(regime, days, timestep, config=config, substeps=substeps, watch=progress("M7"))
         facts = summary(data)
-        report.box_figure(data, figure)
+        boxcard.box_figure(data, figure)
         if output is not None:
             with replaced(output) as temporary:
                 data.to_netcdf(temporary, engine="netcdf4")
         if json is not None:
             write_json(json, facts)
         console = Console()
-        console.print(report.box_table(facts))
+        console.print(boxcard.box_table(facts))
         for written in targets:
             if written is not None:
                 console.print(f"wrote {written}", highlight=False)
@@ -446,7 +446,11 @@ def evaluate(
         if rollout is not None:
             judged.roll(rollout, boxes, timestep, figure)
         if json is not None:
-            write_json(json, facts)
+            figures = {
+                path.stem.removeprefix(f"{figure.stem}_"): str(path.resolve())
+                for path in judged.written
+            }
+            write_json(json, {**facts, "figures": figures})
         for path in judged.written:
             console.print(f"wrote {path}", highlight=False)
 
@@ -527,7 +531,8 @@ def online(
         scorecard.figure(cells, stepped.after, output / "tendencies.png", title)
         comparison.series_figure(config, output / "series.png")
         comparison.zonal_figure(config, output / "zonal.png")
-        write_json(json, {**facts, "evaluation": scores})
+        place = {"model_file": str(config.model.resolve()), "folder": str(output.resolve())}
+        write_json(json, {**place, **facts, "evaluation": scores})
         console.print(comparison.table(facts, scores))
         console.print(f"wrote {output}/series.png, zonal.png, tendencies.png", highlight=False)
 
@@ -599,6 +604,26 @@ def replay(
         console.print(replaying.told(facts), highlight=False)
         for path in written:
             console.print(f"wrote {path}", highlight=False)
+
+
+@app.command(epilog="Example: pyemu report report/*.json --output report/report.html")
+def report(
+    results: Annotated[
+        list[str], typer.Argument(help="JSON of evaluate, online and replay, or globs.")
+    ],
+    output: Annotated[Path, typer.Option(help="The report, HTML.")] = Path("report/report.html"),
+    title: Annotated[str | None, typer.Option(help="Title [default: the model's name].")] = None,
+) -> None:
+    """Put results into one page, figures and all, to be read in a browser or printed."""
+    from pyemu import report as page
+    from pyemu.files import check_target
+    from pyemu.replay import expand
+
+    with plain_errors():
+        check_target(_in_new_folder(output))
+        for passed in page.write(expand(results), output, title):
+            Console().print(f"passed over {passed}: no result", highlight=False)
+        Console().print(f"wrote {output}", highlight=False)
 
 
 @app.command(epilog="Example: pyemu info model.safetensors --json model.json")

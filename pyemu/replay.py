@@ -6,14 +6,12 @@ dimensions and coordinates; variables are named as in records: `<name>_after`.
 """
 
 import json
-import math
 import shutil
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -23,28 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyemu import mapping
-from pyemu.coordinates import copy_coordinates
-from pyemu.emulator import Emulator, load
 from pyemu.evaluate import Scores, score
 from pyemu.files import check_target, replaced, write_json
-from pyemu.lessons import SCORED
-from pyemu.metrics import closure
 from pyemu.modelfile import digest, read
-from pyemu.records import WATERS, Cells, described
-from pyemu.slabs import INPUTS, Missing, StateFile, Where, check_alike, open_states, slabs
+from pyemu.records import WATERS, Cells
+from pyemu.replaycells import ROLES, STATES, Fields, How, piece
+from pyemu.replayfile import create
+from pyemu.slabs import Missing, StateFile, Where, check_alike, open_states, slabs
 from pyemu.steps import Stepped
-from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS, SPECIES, lookup, names
+from pyemu.variables import SPECIES, names
 
 Array = NDArray[np.float64]
-Fields = dict[str, NDArray[Any]]
 Watch = Callable[[Sequence[Any]], Iterable[Any]]
 
 SLAB = 131_072
 """Cells in memory at a time."""
-STATES, SEEN = names(PROGNOSTICS), names(DIAGNOSTICS)
-_FLAGS = "fine extrapolating outside invalid"
-_LEFT_OUT = -1
-_ROLES = ("timestep", "regime", "flag", "uncertainty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +122,7 @@ def expand(patterns: Iterable[str]) -> tuple[Path, ...]:
     """Find the files of names and globs, those of a glob by name; ValueError if there are none."""
     found: list[Path] = []
     for pattern in patterns:
-        some = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
+        some = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]  # noqa: PTH207
         if not some:
             raise ValueError(f"{pattern}: no file is called so")
         found += map(Path, some)
@@ -162,16 +153,22 @@ def replay(plan: Replay, *, threads: int = 1, dask: str | None = None, watch: Wa
     _begin(plan, files)
     work = [(n, where) for n, file in enumerate(files) for where in slabs(file, plan.slab)]
     cells = sum(file.cells for file in files)
-    share = min(1.0, plan.judged / cells)
+    how = How(
+        model=plan.model,
+        device=plan.device,
+        missing=plan.missing,
+        tendencies=plan.tendencies,
+        share=min(1.0, plan.judged / cells),
+    )
     todo = [k for k in range(len(work)) if not _part(plan, k).exists()]
     first = np.cumsum([0, *(next(iter(file.sizes.values())) for file in files)])
     joined = next(iter(files[0].sizes))
     with closing(netCDF4.Dataset(plan.folder / "whole.nc", "a")) as out:
         out.set_auto_mask(False)
         made = (
-            _here(plan, files, work, todo, share, threads)
+            _here(how, files, work, todo, threads)
             if dask is None
-            else _there(plan, files, work, todo, share, dask)
+            else _there(how, files, work, todo, dask)
         )
         for k in watch(todo):
             number, where = work[k]
@@ -185,7 +182,7 @@ def replay(plan: Replay, *, threads: int = 1, dask: str | None = None, watch: Wa
                 out[name][spot] = values.reshape(shape)
             out.sync()
             with replaced(_part(plan, k)) as temporary:
-                np.savez(temporary, **kept)
+                np.savez(temporary, allow_pickle=False, **kept)
     done = _finish(plan, files, [_part(plan, k) for k in range(len(work))])
     (plan.folder / "whole.nc").replace(plan.output)
     shutil.rmtree(plan.folder)
@@ -211,78 +208,6 @@ def told(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def stepped(
-    emulator: Emulator, values: Mapping[str, Array], threads: int = 1
-) -> dict[str, NDArray[Any]]:
-    """Step cells (n,) of any timesteps; as `Emulator.step`, and `timestep` [s]."""
-    found: Fields = {}
-    for timestep in np.unique(values["timestep"]):
-        some = np.flatnonzero(values["timestep"] == timestep)
-        part = slice(None) if len(some) == len(values["timestep"]) else some
-        after = emulator.step(
-            {n: values[n][part] for n in INPUTS}, float(timestep), threads=threads
-        )
-        if isinstance(part, slice):
-            return after
-        for name, column in after.items():
-            found.setdefault(name, np.empty(len(values["timestep"]), column.dtype))[some] = column
-    return found
-
-
-def piece(
-    plan: Replay, file: StateFile, where: Where, share: float, seed: int, threads: int = 1
-) -> tuple[Fields, Fields]:
-    """Replay a slab.
-
-    Returns
-    -------
-    fields
-        What is written (cells,).
-    kept
-        Counts, and of a random share of the cells what judges them.
-    """
-    with file.open() as raw:
-        values = file.read(raw, where)
-        lost = file.check(raw, where, values, plan.missing)
-    there = np.flatnonzero(~lost)
-    some = {name: column[there] for name, column in values.items()} if lost.any() else values
-    after = stepped(_loaded(str(plan.model), plan.device), some, threads) if len(there) else {}
-    fields: Fields = {}
-
-    def put(name: str, told: NDArray[Any], nothing: float = math.nan) -> None:
-        fields[name] = told
-        if lost.any():
-            fields[name] = np.full(len(lost), nothing, told.dtype)
-            fields[name][there] = told
-
-    none = np.empty(0)
-    for name in (*STATES, *SEEN):
-        put(f"{name}_after", after.get(name, none))
-    put("uncertainty", after.get("uncertainty", none))
-    put("flag", after.get("flag", none).astype(np.int8), _LEFT_OUT)
-    if plan.tendencies:
-        for name in STATES:
-            told = (after[name] - some[name]) / some["timestep"] if len(there) else none
-            put(f"{name}_tendency", told)
-    kept: Fields = {
-        "flags": np.bincount(after.get("flag", none).astype(np.int64), minlength=4),
-        "negatives": np.array([int(after["negatives"].sum()) if len(there) else 0]),
-        "missing": np.array([int(lost.sum())]),
-        "closure": _closure(some, after),
-    }
-    if file.pairs:
-        draw = np.random.default_rng([seed]).random(len(there)) < share
-        kept["environment"] = _matrix(some, names(ENVIRONMENT), draw)
-        kept["before"] = _matrix(some, STATES, draw)
-        kept["truth"] = _matrix(some, [f"{n}_after" for n in STATES], draw)
-        if all(f"{n}_after" in some for n in WATERS):
-            kept["water"] = _matrix(some, [f"{n}_after" for n in WATERS], draw)
-        kept["after"] = _matrix(after, SCORED, draw)
-        told = {**some, **{n: after.get(n, none) for n in ("flag", "uncertainty")}}
-        kept |= {f"of_{n}": told[n][draw] for n in _ROLES if n in told}
-    return fields, kept
-
-
 def _begin(plan: Replay, files: Sequence[StateFile]) -> None:
     """Make the folder and the empty output, or find those of the same run."""
     told = json.loads(json.dumps(asdict(plan), default=str)) | {
@@ -299,94 +224,30 @@ def _begin(plan: Replay, files: Sequence[StateFile]) -> None:
     if not index.exists():
         try:
             with replaced(plan.folder / "whole.nc") as temporary:
-                _create(plan, files, temporary)
+                create(temporary, files, plan.model, tendencies=plan.tendencies)
         except (OSError, ValueError):
             shutil.rmtree(plan.folder)
             raise
         write_json(index, told)
 
 
-def _create(plan: Replay, files: Sequence[StateFile], path: Path) -> None:
-    """Lay out the output, with coordinates.
-
-    Contiguous and with room taken from the start: filling it then changes nothing but values, so
-    that a kill leaves a file that can be filled on.
-    """
-    model, first = read(plan.model), files[0]
-    joined = next(iter(first.sizes))
-    with netCDF4.Dataset(path, "w", format="NETCDF4") as out:
-        out.set_fill_off()
-        out.setncatts(
-            {
-                "Conventions": "CF-1.11",
-                "title": f"what {model.title} makes of the states of {first.path.name}",
-                "source": f"m7emu replay, model {plan.model.name}, {digest(plan.model)}",
-                "history": "pyemu replay " + " ".join(str(f.path) for f in files),
-                "teacher": model.teacher,
-            }
-        )
-        if len({f.timestep for f in files}) == 1 and first.timestep is not None:
-            out.setncattr("timestep", first.timestep)
-        for d, n in first.sizes.items():
-            out.createDimension(d, sum(f.sizes[d] for f in files) if d == joined else n)
-        copy_coordinates([f.path for f in files], out, joined, _levels(first))
-        late = [f"{n}_after" for n in (*STATES, *SEEN)]
-        late += [f"{n}_tendency" for n in STATES] if plan.tendencies else []
-        corner = tuple(n - 1 for n in (len(out.dimensions[d]) for d in first.sizes))
-        for name in (*late, "uncertainty", "flag"):
-            kind, nothing = ("i1", _LEFT_OUT) if name == "flag" else ("f8", math.nan)
-            variable = out.createVariable(
-                name, kind, tuple(first.sizes), fill_value=nothing, contiguous=True
-            )
-            variable.setncatts(_attributes(name))
-            variable[corner] = nothing
-
-
-def _attributes(name: str) -> dict[str, Any]:
-    if name == "uncertainty":
-        told = "expected error of the step, of the tendencies' standard deviation"
-        return {"units": "1", "long_name": told}
-    if name == "flag":
-        values = np.arange(4, dtype=np.int8)
-        return {"long_name": "flag of the emulator", "flag_values": values, "flag_meanings": _FLAGS}
-    if name.endswith("_tendency"):
-        variable = lookup(name.removesuffix("_tendency"))
-        told = f"tendency of {variable.long_name} by the emulator"
-        unit = "s-1" if variable.unit == "1" else f"{variable.unit} s-1"
-        return {"units": unit, "long_name": told}
-    return described(name)
-
-
-def _levels(file: StateFile) -> tuple[str, ...]:
-    """Coefficients of hybrid levels that a map names."""
-    source = file.chosen.source("pressure")
-    return tuple(n for n in ((source.a, source.b) if source else ()) if n)
-
-
-@lru_cache(maxsize=2)
-def _loaded(path: str, device: str) -> Emulator:
-    return load(path, device)
-
-
 def _here(
-    plan: Replay,
+    how: How,
     files: Sequence[StateFile],
     work: Sequence[tuple[int, Where]],
     todo: Sequence[int],
-    share: float,
     threads: int,
 ) -> Iterator[tuple[Fields, Fields]]:
     for k in todo:
         number, where = work[k]
-        yield piece(plan, files[number], where, share, k, threads)
+        yield piece(how, files[number], where, k, threads)
 
 
 def _there(
-    plan: Replay,
+    how: How,
     files: Sequence[StateFile],
     work: Sequence[tuple[int, Where]],
     todo: Sequence[int],
-    share: float,
     address: str,
 ) -> Iterator[tuple[Fields, Fields]]:
     """Slabs in order, worked on by a cluster: few at a time, so that none has to be kept."""
@@ -394,12 +255,12 @@ def _there(
         from distributed import Client
     except ImportError:
         raise ValueError("--dask needs the package distributed") from None
-    with Client(address) as client:
+    with Client(address) as client:  # type: ignore[no-untyped-call]
         waiting: deque[Any] = deque()
         ahead = 2 * max(1, len(client.scheduler_info()["workers"]))
         for k in todo:
             number, where = work[k]
-            waiting.append(client.submit(piece, plan, files[number], where, share, k, pure=False))
+            waiting.append(client.submit(piece, how, files[number], where, k, pure=False))
             if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
@@ -408,25 +269,6 @@ def _there(
 
 def _part(plan: Replay, k: int) -> Path:
     return plan.folder / f"slab_{k:06d}.npz"
-
-
-def _matrix(values: Mapping[str, Array], wanted: Iterable[str], some: NDArray[np.bool_]) -> Array:
-    columns = [values[name][some] for name in wanted if name in values]
-    return np.stack(columns, axis=1) if columns else np.empty((0, len(tuple(wanted))))
-
-
-def _closure(before: Mapping[str, Array], after: Mapping[str, Array]) -> Array:
-    """Largest relative error of each species' budget (5,)."""
-    worst = np.zeros(len(SPECIES))
-    if not after:
-        return worst
-    for timestep in np.unique(before["timestep"]):
-        some = before["timestep"] == timestep
-        given = {n: np.maximum(before[n][some], 0.0) for n in STATES}
-        given["h2so4_production"] = before["h2so4_production"][some]
-        found = closure(given, {n: after[n][some] for n in STATES}, float(timestep))
-        worst = np.maximum(worst, [found[s].max(initial=0.0) for s in names(SPECIES)])
-    return worst
 
 
 def _finish(plan: Replay, files: Sequence[StateFile], parts: Sequence[Path]) -> Done:
@@ -443,8 +285,10 @@ def _finish(plan: Replay, files: Sequence[StateFile], parts: Sequence[Path]) -> 
     facts: dict[str, Any] = {
         "model_file": str(plan.model),
         "teacher": read(plan.model).teacher,
-        "inputs": [str(f.path) for f in files],
-        "output": str(plan.output),
+        "inputs": [str(f.path.resolve()) for f in files],
+        "output": str(plan.output.resolve()),
+        "map": None if plan.map is None else str(plan.map),
+        "timestep": plan.timestep,
         "cells": sum(f.cells for f in files),
         "sizes": dict(files[0].sizes),
         "missing": int(np.sum(told["missing"])),
@@ -472,11 +316,11 @@ def _finish(plan: Replay, files: Sequence[StateFile], parts: Sequence[Path]) -> 
     return Done(facts=facts | {"evaluation": evaluation}, cells=cells, stepped=given, scores=scores)
 
 
-_KEPT = {"environment", "before", "truth", "water", "after", *(f"of_{n}" for n in _ROLES)}
+_KEPT = {"environment", "before", "truth", "water", "after", *(f"of_{n}" for n in ROLES)}
 
 
 def _cells(column: Mapping[str, Array]) -> tuple[Cells, Array]:
-    """Records of the kept cells; where water is not known, it counts as right: no tendency."""
+    """Make records of the kept cells; where water is not known, it counts as right: no tendency."""
     after = column["after"].copy()
     water = column.get("water")
     if water is None:

@@ -197,12 +197,8 @@ def open_states(path: Path, chosen: RecordMap, own: bool) -> StateFile:
         first = fields(raw.isel({str(d): slice(0, 1) for d in raw.dims}), chosen, own, pairs=False)
         dims = dict.fromkeys(str(d) for d in first[names(PROGNOSTICS)[0]].dims)
         dims |= dict.fromkeys(str(d) for name in INPUTS for d in first[name].dims)
-        extra = set(dims) - set(chosen.dimensions)
-        if chosen.dimensions and extra:
-            raise ValueError(f"dimensions {', '.join(sorted(extra))} are not in the map's")
         sizes = {d: raw.sizes[d] for d in dims}
-        if not sizes or 0 in sizes.values():
-            raise ValueError("it holds no cells")
+        _check_sizes(sizes, chosen)
         found = StateFile(
             path=path,
             chosen=chosen,
@@ -231,7 +227,7 @@ def slabs(file: StateFile, most: int) -> Iterator[dict[str, slice]]:
     inner = math.prod(sizes[split + 1 :])
     step = max(1, most // inner)
     chunk = file.chunks.get(dims[split], 1)
-    if 1 < chunk and chunk * inner <= 4 * most:
+    if chunk > 1 and chunk * inner <= 4 * most:
         step = max(1, step // chunk) * chunk  # a piece on disk is then read once
     starts = [range(n) for n in sizes[:split]] + [range(0, sizes[split], step)]
     for begin in product(*starts):
@@ -263,6 +259,14 @@ def _open(path: Path) -> xr.Dataset:
         return xr.open_dataset(path, engine="netcdf4", decode_times=False, cache=False)
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path} is not a netCDF file: {error}") from None
+
+
+def _check_sizes(sizes: Mapping[str, int], chosen: RecordMap) -> None:
+    extra = set(sizes) - set(chosen.dimensions)
+    if chosen.dimensions and extra:
+        raise ValueError(f"dimensions {', '.join(sorted(extra))} are not in the map's")
+    if not sizes or 0 in sizes.values():
+        raise ValueError("it holds no cells")
 
 
 def _check_calendar(raw: xr.Dataset) -> None:

@@ -1,5 +1,6 @@
-"""Coordinates of netCDF files, copied as they are: values, types and attributes."""
+"""The file that a replay fills: its variables, and the coordinates of the files replayed."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,76 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from pyemu.modelfile import digest, read
+from pyemu.records import described
+from pyemu.replaycells import LEFT_OUT, SEEN, STATES
+from pyemu.slabs import StateFile
+from pyemu.variables import lookup
+
 _PIECE = 1 << 20
 """Values in memory at a time."""
 _OF_CREATION = {"_FillValue"}
+_FLAGS = "fine extrapolating outside invalid"
 
 
-def copy_coordinates(
+def create(path: Path, files: Sequence[StateFile], model: Path, *, tendencies: bool) -> None:
+    """Lay out the output, with the coordinates of `files`, which follow each other.
+
+    Contiguous and with room taken from the start: filling it then changes nothing but values, so
+    that a kill leaves a file that can be filled on.
+    """
+    content, first = read(model), files[0]
+    joined = next(iter(first.sizes))
+    with netCDF4.Dataset(path, "w", format="NETCDF4") as out:
+        out.set_fill_off()
+        out.setncatts(
+            {
+                "Conventions": "CF-1.11",
+                "title": f"what {content.title} makes of the states of {first.path.name}",
+                "source": f"m7emu replay, model {model.name}, {digest(model)}",
+                "history": "pyemu replay " + " ".join(str(f.path) for f in files),
+                "teacher": content.teacher,
+            }
+        )
+        if len({f.timestep for f in files}) == 1 and first.timestep is not None:
+            out.setncattr("timestep", first.timestep)
+        for d, n in first.sizes.items():
+            out.createDimension(d, sum(f.sizes[d] for f in files) if d == joined else n)
+        _copy_coordinates([f.path for f in files], out, joined, _levels(first))
+        late = [f"{n}_after" for n in (*STATES, *SEEN)]
+        late += [f"{n}_tendency" for n in STATES] if tendencies else []
+        corner = tuple(n - 1 for n in (len(out.dimensions[d]) for d in first.sizes))
+        for name in (*late, "uncertainty", "flag"):
+            kind, nothing = ("i1", LEFT_OUT) if name == "flag" else ("f8", math.nan)
+            variable = out.createVariable(
+                name, kind, tuple(first.sizes), fill_value=nothing, contiguous=True
+            )
+            variable.setncatts(_attributes(name))
+            variable[corner] = nothing
+
+
+def _attributes(name: str) -> dict[str, Any]:
+    if name == "uncertainty":
+        told = "expected error of the step, of the tendencies' standard deviation"
+        return {"units": "1", "long_name": told}
+    if name == "flag":
+        values = np.arange(4, dtype=np.int8)
+        return {"long_name": "flag of the emulator", "flag_values": values, "flag_meanings": _FLAGS}
+    if name.endswith("_tendency"):
+        variable = lookup(name.removesuffix("_tendency"))
+        told = f"tendency of {variable.long_name} by the emulator"
+        unit = "s-1" if variable.unit == "1" else f"{variable.unit} s-1"
+        return {"units": unit, "long_name": told}
+    return described(name)
+
+
+def _levels(file: StateFile) -> tuple[str, ...]:
+    """Coefficients of hybrid levels that a map names."""
+    source = file.chosen.source("pressure")
+    return tuple(n for n in ((source.a, source.b) if source else ()) if n)
+
+
+def _copy_coordinates(
     paths: Sequence[Path], out: netCDF4.Dataset, joined: str, also: Iterable[str] = ()
 ) -> None:
     """Copy coordinates, their bounds and formula terms of files that follow each other.
@@ -35,7 +100,7 @@ def copy_coordinates(
     sources = [netCDF4.Dataset(path) for path in paths]
     try:
         for source in sources:
-            source.set_auto_maskandscale(False)  # noqa: FBT003 - netCDF4's own signature
+            source.set_auto_maskandscale(False)
         for name in _wanted(sources[0], out, also):
             for path, source in zip(paths, sources, strict=True):
                 if name not in source.variables:
@@ -82,7 +147,7 @@ def _copy(
     made = out.createVariable(
         name, first.dtype, first.dimensions, fill_value=getattr(first, "_FillValue", None)
     )
-    made.set_auto_maskandscale(False)  # noqa: FBT003 - netCDF4's own signature
+    made.set_auto_maskandscale(False)
     made.setncatts({k: first.getncattr(k) for k in first.ncattrs() if k not in _OF_CREATION})
     if joined not in first.dimensions:
         made[...] = first[...]
@@ -118,7 +183,7 @@ def _goes_on(path: Path, name: str, values: Any, last: Any) -> Any:
 
 
 def _clock(variable: Any) -> tuple[str | None, str]:
-    """Unit and calendar; bounds have those of what they bound."""
+    """Tell unit and calendar; bounds have those of what they bound."""
     group, name = variable.group(), variable.name
     whose = [v for v in group.variables.values() if name == getattr(v, "bounds", None)]
     told = variable if hasattr(variable, "units") or not whose else whose[0]
