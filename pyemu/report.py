@@ -36,7 +36,13 @@ _KINDS: Mapping[str, set[str]] = {
     "evaluation": {"model_file", "engine"},
 }
 """By what a result is known, the first that fits."""
-_DAY_RUNS = ("M7", "emulator")
+_RUNS = ("M7", "emulator")
+_DENSITY = (
+    "Predicted against true tendencies",
+    "All cells should lie on the dashed diagonal. A cloud beside it is a bias, a cross along the "
+    "axes a process that acts in one and not in the other; a wrong sign lies in the upper left or "
+    "lower right.",
+)
 
 
 @dataclass(kw_only=True)
@@ -273,13 +279,7 @@ def _scores(page: Page, scores: Mapping[str, Facts], teacher: str, *, tiles: boo
 
 def _score_figures(page: Page, scores: Facts, figures: Mapping[str, Path]) -> None:
     if "tendencies" in figures:
-        page.figure(
-            _there(figures["tendencies"]),
-            "Predicted against true tendencies",
-            "All cells should lie on the dashed diagonal. A cloud beside it is a bias, a cross "
-            "along the axes a process that acts in one and not in the other; a wrong sign lies in "
-            "the upper left or lower right.",
-        )
+        page.figure(_there(figures["tendencies"]), *_DENSITY)
     page.figure(
         drawn.variables_figure(scores["r2"]),
         "What R2 lacks to 1, by variable",
@@ -300,8 +300,8 @@ def _rollout(page: Page, runs: Facts, figure: Path | None) -> None:
     first = next(iter(runs.values()))
     page.section(
         "Weeks in boxes",
-        f"{first['boxes']} boxes of air, moved by the model and by its teacher in the same weather: "
-        "do errors grow, or does the air forget them?",
+        f"{first['boxes']} boxes of air, moved by the model and by its teacher in the same "
+        "weather: do errors grow, or does the air forget them?",
     )
     if figure is not None:
         page.figure(
@@ -341,7 +341,7 @@ def _online(page: Page, facts: Facts, model: Model) -> None:
             gap = _percent(each["largest_difference"])
             rows.append((f"{kind}, {full[name]} [{unit}]", *told, gap))
     page.table(
-        ("global mean at the end", *_DAY_RUNS, "largest difference"),
+        ("global mean at the end", *_RUNS, "largest difference"),
         rows,
         "The difference is the largest over time, of M7's largest value.",
     )
@@ -380,7 +380,7 @@ def _online(page: Page, facts: Facts, model: Model) -> None:
         )
     closure = {run: max(facts["runs"][run]["closure"].values()) for run in RUNS}
     page.table(
-        ("over the run", *_DAY_RUNS),
+        ("over the run", *_RUNS),
         [
             ("largest error of a budget, relative", *(f"{closure[run]:.1e}" for run in RUNS)),
             ("negative values", *(str(facts["runs"][run]["negatives"]) for run in RUNS)),
@@ -392,7 +392,7 @@ def _online(page: Page, facts: Facts, model: Model) -> None:
     )
     page.parts.append("<h3>Tendencies at the states of the M7 run</h3>")
     _scores(page, {"emulator": facts["evaluation"]}, model.teacher, tiles=False)
-    _score_figures(page, facts["evaluation"], {"tendencies": folder / "tendencies.png"})
+    page.figure(_there(folder / "tendencies.png"), *_DENSITY)
 
 
 def _replay(page: Page, facts: Facts, model: Model) -> None:

@@ -23,7 +23,12 @@ Array = NDArray[np.float64]
 SHOWN = ("num_ns", "num_ks", "so4_as", "bc_ki")
 """Tendencies that are shown of a replay: nucleation, coagulation, condensation, ageing."""
 _INSTANTS = 8
-_BURDENS = ("burden_so4", "burden_bc", "burden_du", "num_column_as")
+_COLUMNS = {
+    "burden_so4": "sulfate",
+    "burden_bc": "black carbon",
+    "burden_du": "dust",
+    "num_column_as": "particles of AS",
+}
 _SMALL = 1e-3
 
 
@@ -49,12 +54,12 @@ def variables_figure(r2: Mapping[str, float | None], persistence: float = 1.0) -
 
 def burden_maps(m7: xr.Dataset, emulator: xr.Dataset) -> "Figure":
     """Draw time means of columns with M7, with the emulator, and the difference."""
-    with _figure(11.0, 2.25 * len(_BURDENS)) as drawn:
-        grid = drawn.subplots(len(_BURDENS), 3, sharex=True, sharey=True)
-        for row, name in zip(grid, _BURDENS, strict=True):
+    with _figure(11.0, 2.25 * len(_COLUMNS)) as drawn:
+        grid = drawn.subplots(len(_COLUMNS), 3, sharex=True, sharey=True)
+        for row, (name, label) in zip(grid, _COLUMNS.items(), strict=True):
             truth, other = (d[name].mean("time").to_numpy() for d in (m7, emulator))
             unit = m7[name].attrs["units"]
-            title = f"{m7[name].attrs['long_name'].removesuffix(', mean')} [{unit}]"
+            title = f"{label} [{unit}]"
             _maps(drawn, row, m7["lon"], m7["lat"], truth, other, title)
         for axes in grid[-1]:
             axes.set_xlabel("longitude [degrees east]")
@@ -65,7 +70,7 @@ def burden_maps(m7: xr.Dataset, emulator: xr.Dataset) -> "Figure":
 
 def profiles_figure(m7: xr.Dataset, emulator: xr.Dataset) -> "Figure":
     """Draw global mean profiles of masses and numbers of both runs, over their last day."""
-    weight = np.cos(np.deg2rad(m7["lat"]))
+    weight = xr.DataArray(np.cos(np.deg2rad(m7["lat"].to_numpy())), dims="lat")
 
     def profile(data: xr.Dataset, wanted: Sequence[str]) -> Array:
         field = sum(data[name] for name in wanted)
@@ -105,12 +110,11 @@ def budget_figure(runs: Mapping[str, xr.Dataset]) -> "Figure":
         for place, (label, data) in enumerate(runs.items()):
             budgets, processes = (_texts(data[n]) for n in ("budget_name", "process_name"))
             ledger = data["ledger"].isel(time=-1).to_numpy()
-            for one, species in zip(axes, names(SPECIES), strict=True):
-                change = 1e6 * ledger[:, budgets.index(species)]
+            for one, species, change in zip(axes, budgets, 1e6 * ledger.T, strict=True):
                 heights = np.arange(len(processes)) + 0.2 - 0.4 * place
-                colour = SPECIES_COLOURS[species]
-                look = {"color": colour, "alpha": 0.4} if place == 0 else {"color": colour}
-                one.barh(heights, change, height=0.38, label=label, **look)
+                colour = SPECIES_COLOURS.get(species, SPECIES_COLOURS["so4"])
+                alpha = 1.0 if place else 0.4
+                one.barh(heights, change, 0.38, label=label, color=colour, alpha=alpha)
                 one.set_title(species.upper())
                 one.axvline(0.0, color="0.5", lw=0.6)
                 one.set_xlabel("mg m$^{-2}$")
@@ -228,7 +232,8 @@ def _replay_profiles(found: Mapping[str, xr.Dataset], at: Mapping[str, Array]) -
         panels = drawn.subplots(1, len(SHOWN), sharey=True)
         weight = xr.DataArray(np.cos(np.deg2rad(at["lat"])), dims="lat")
         for axes, name in zip(panels, SHOWN, strict=True):
-            for who, look in (("M7", {"lw": 3.6, "alpha": 0.35}), ("emulator", {"lw": 1.2})):
+            looks: dict[str, Any] = {"M7": {"lw": 3.6, "alpha": 0.35}, "emulator": {"lw": 1.2}}
+            for who, look in looks.items():
                 if who not in found:
                     continue
                 field = found[who][name]
@@ -238,21 +243,15 @@ def _replay_profiles(found: Mapping[str, xr.Dataset], at: Mapping[str, Array]) -
                 axes.plot(line, level, color="#1f5fa8", label=who, **look)
             axes.axvline(0.0, color="0.5", lw=0.6)
             axes.set_title(_label(name))
-            axes.set_xscale("symlog", linthresh=max(float(np.abs(line).max()) * _SMALL, 1e-300))
-            axes.locator_params(axis="y", nbins=8)
-            axes.xaxis.set_major_locator(_few(float(np.abs(line).max()) * _SMALL))
+            reach = float(f"{max(float(np.abs(line).max()), 1e-300):.0e}")
+            axes.set_xscale("symlog", linthresh=_SMALL * reach, linscale=0.5)
+            ticks = [-reach, -0.03 * reach, 0.0, 0.03 * reach, reach]
+            axes.set_xticks(ticks, [f"{tick:.0e}" if tick else "0" for tick in ticks], rotation=60)
+            axes.minorticks_off()
         panels[0].set_ylabel("level")
         panels[0].set_ylim(*_down(level))
         panels[0].legend()
     return drawn
-
-
-def _few(small: float) -> Any:
-    from matplotlib.ticker import SymmetricalLogLocator
-
-    locator = SymmetricalLogLocator(base=100.0, linthresh=max(small, 1e-300))
-    locator.set_params(numticks=5)
-    return locator
 
 
 def _label(name: str) -> str:
@@ -262,7 +261,7 @@ def _label(name: str) -> str:
     return f"{what} {mode.upper()} [{unit} h-1]"
 
 
-def _down(level: Array) -> tuple[float, float]:
+def _down(level: NDArray[Any]) -> tuple[float, float]:
     """Limits of an axis whose ground, where pressure and level number are largest, is below."""
     return float(np.max(level)), float(np.min(level))
 
@@ -316,7 +315,7 @@ def _signed(
 
     reach = max(float(np.nanmax(np.abs(f))) for f in fields.values()) or 1.0
     norm = SymLogNorm(linthresh=_SMALL * reach, vmin=-reach, vmax=reach)
-    look = {"cmap": "RdBu_r", "shading": "nearest", "rasterized": True}
+    look: dict[str, Any] = {"cmap": "RdBu_r", "shading": "nearest", "rasterized": True}
     for place, (who, field) in enumerate(fields.items()):
         image = row[place].pcolormesh(x, y, field, norm=norm, **look)
         row[place].set_title(f"{title}: {who}" if place == 0 else who)
