@@ -30,6 +30,7 @@ _COLUMNS = {
     "num_column_as": "particles of AS",
 }
 _SMALL = 1e-3
+_AXES = {"lon": "longitude [degrees east]", "lat": "latitude [degrees north]", "lev": "level"}
 
 
 def variables_figure(r2: Mapping[str, float | None], persistence: float = 1.0) -> "Figure":
@@ -138,10 +139,10 @@ def replay_figures(facts: Mapping[str, Any]) -> dict[str, "Figure"]:
         found = _tendencies(facts)
         coordinates = {k: out[d].to_numpy() for k, d in axis.items() if d in out.variables}
     found = {k: d.rename({v: n for n, v in axis.items()}) for k, d in found.items()}
-    drawn = {"maps": _replay_maps(found, coordinates)}
+    drawn = {"maps": _replay_fields(found, coordinates, "lon", "lat")}
     if "lev" in axis:
         drawn |= {
-            "zonal": _replay_zonal(found, coordinates),
+            "zonal": _replay_fields(found, coordinates, "lat", "lev"),
             "profiles": _replay_profiles(found, coordinates),
         }
     return drawn
@@ -187,43 +188,30 @@ def _part_of(file: StateFile, k: int) -> dict[str, slice]:
     return {joined: slice(k, k + 1)} | {d: slice(0, file.sizes[d]) for d in others}
 
 
-def _replay_maps(found: Mapping[str, xr.Dataset], at: Mapping[str, Array]) -> "Figure":
+def _replay_fields(
+    found: Mapping[str, xr.Dataset], at: Mapping[str, Array], x: str, y: str
+) -> "Figure":
+    """Means over all but two dimensions: a row each beside M7's, or two by two without it."""
     runs = [who for who in ("M7", "emulator") if who in found]
-    with _figure(3.8 * len(runs) + (3.8 if len(runs) == 2 else 0.0), 2.3 * len(SHOWN)) as drawn:
-        columns = len(runs) + (len(runs) == 2)
-        grid = drawn.subplots(len(SHOWN), columns, sharex=True, sharey=True, squeeze=False)
-        for row, name in zip(grid, SHOWN, strict=True):
+    alone = len(runs) == 1
+    with _figure(9.5 if alone else 11.4, 5.2 if alone else 2.4 * len(SHOWN)) as drawn:
+        shape = (2, 2) if alone else (len(SHOWN), 3)
+        grid = drawn.subplots(*shape, sharex=True, sharey=True, squeeze=False)
+        rows = [[axes] for axes in grid.flat] if alone else list(grid)
+        for row, name in zip(rows, SHOWN, strict=True):
             fields = {}
             for who in runs:
                 field = found[who][name]
-                rest = [d for d in field.dims if d not in ("lat", "lon")]
-                fields[who] = field.mean(rest).transpose("lat", "lon").to_numpy()
-            _signed(drawn, row, at["lon"], at["lat"], fields, _label(name))
+                rest = [d for d in field.dims if d not in (x, y)]
+                fields[who] = field.mean(rest).transpose(y, x).to_numpy()
+            across, up = (at.get(d, np.arange(found[runs[0]].sizes[d])) for d in (x, y))
+            _signed(drawn, row, across, up, fields, _label(name))
         for axes in grid[-1]:
-            axes.set_xlabel("longitude [degrees east]")
+            axes.set_xlabel(_AXES[x])
         for axes in grid[:, 0]:
-            axes.set_ylabel("latitude")
-    return drawn
-
-
-def _replay_zonal(found: Mapping[str, xr.Dataset], at: Mapping[str, Array]) -> "Figure":
-    runs = [who for who in ("M7", "emulator") if who in found]
-    columns = len(runs) + (len(runs) == 2)
-    with _figure(3.8 * columns, 2.5 * len(SHOWN)) as drawn:
-        grid = drawn.subplots(len(SHOWN), columns, sharex=True, sharey=True, squeeze=False)
-        for row, name in zip(grid, SHOWN, strict=True):
-            fields = {}
-            for who in runs:
-                field = found[who][name]
-                rest = [d for d in field.dims if d not in ("lat", "lev")]
-                fields[who] = field.mean(rest).transpose("lev", "lat").to_numpy()
-            level = at.get("lev", np.arange(len(fields[runs[0]])))
-            _signed(drawn, row, at["lat"], level, fields, _label(name))
-        for axes in grid[-1]:
-            axes.set_xlabel("latitude [degrees north]")
-        for axes in grid[:, 0]:
-            axes.set_ylabel("level")
-        grid[0, 0].set_ylim(*_down(level))
+            axes.set_ylabel(_AXES[y])
+        if y == "lev":
+            grid[0, 0].set_ylim(*_down(up))
     return drawn
 
 
