@@ -218,7 +218,8 @@ def _replay_fields(
 def _replay_profiles(found: Mapping[str, xr.Dataset], at: Mapping[str, Array]) -> "Figure":
     with _figure(11.0, 3.8) as drawn:
         panels = drawn.subplots(1, len(SHOWN), sharey=True)
-        weight = xr.DataArray(np.cos(np.deg2rad(at["lat"])), dims="lat")
+        latitude = at.get("lat", np.zeros(found["emulator"].sizes["lat"]))
+        weight = xr.DataArray(np.cos(np.deg2rad(latitude)), dims="lat")
         for axes, name in zip(panels, SHOWN, strict=True):
             looks: dict[str, Any] = {"M7": {"lw": 3.6, "alpha": 0.35}, "emulator": {"lw": 1.2}}
             for who, look in looks.items():
