@@ -25,7 +25,7 @@ from pyemu.evaluate import Scores, score
 from pyemu.files import check_target, replaced, write_json
 from pyemu.modelfile import digest, read
 from pyemu.records import WATERS, Cells
-from pyemu.replaycells import ROLES, STATES, Fields, How, piece
+from pyemu.replaycells import LOCK, ROLES, STATES, Fields, How, piece
 from pyemu.replayfile import create
 from pyemu.slabs import Missing, StateFile, Where, check_alike, open_states, slabs
 from pyemu.steps import Stepped
@@ -178,9 +178,10 @@ def replay(plan: Replay, *, threads: int = 1, dask: str | None = None, watch: Wa
             place[joined] = slice(where[joined].start + begin, where[joined].stop + begin)
             spot = tuple(place[d] for d in files[number].sizes)
             shape = tuple(s.stop - s.start for s in spot)
-            for name, values in fields.items():
-                out[name][spot] = values.reshape(shape)
-            out.sync()
+            with LOCK:
+                for name, values in fields.items():
+                    out[name][spot] = values.reshape(shape)
+                out.sync()
             with replaced(_part(plan, k)) as temporary:
                 np.savez(temporary, allow_pickle=False, **kept)
     done = _finish(plan, files, [_part(plan, k) for k in range(len(work))])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from dask.utils import SerializableLock
 from numpy.typing import NDArray
 
 from pyemu.emulator import Emulator, load
@@ -23,6 +24,8 @@ Fields = dict[str, NDArray[Any]]
 STATES, SEEN = names(PROGNOSTICS), names(DIAGNOSTICS)
 LEFT_OUT = -1
 """Flag of a cell with missing values."""
+LOCK = SerializableLock("m7emu-netcdf")
+"""Held while netCDF is used, which knows no threads; one for each process."""
 ROLES = ("timestep", "regime", "flag", "uncertainty")
 """Columns that are kept as `of_<name>`."""
 
@@ -50,7 +53,7 @@ def piece(
     kept
         Counts, and of a random share of the cells what judges them.
     """
-    with file.open() as raw:
+    with LOCK, file.open() as raw:
         values = file.read(raw, where)
         lost = file.check(raw, where, values, how.missing)
     there = np.flatnonzero(~lost)

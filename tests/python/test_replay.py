@@ -102,9 +102,9 @@ def test_fields_are_the_emulators_on_the_files_own_grid(grid: xr.Dataset, tmp_pa
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("slab", [1, 7, 30, 31, 10_000])
+@pytest.mark.parametrize("slab", [1, 7, 31])
 def test_slabs_change_nothing(slab: int, grid: xr.Dataset, tmp_path: Path) -> None:
-    small = grid.isel(time=slice(0, 2), lat=slice(0, 2))
+    small = grid.isel(time=slice(0, 2), lev=slice(0, 2), lat=slice(0, 2))
     path = put(small, tmp_path / "in.nc")
     replay(plan(path, tmp_path / "out.nc", slab=slab))
     replay(plan(path, tmp_path / "whole.nc"))
@@ -156,7 +156,7 @@ def test_files_follow_each_other(grid: xr.Dataset, tmp_path: Path) -> None:
     replay(plan(put(grid, tmp_path / "all.nc"), tmp_path / "whole.nc"))
     one, other = (xr.open_dataset(tmp_path / n, decode_times=False) for n in ("out.nc", "whole.nc"))
     assert one.load().equals(other.load())
-    with pytest.raises(ValueError, match=r"in_1.nc: time = 0.5 does not go on from 3.5"):
+    with pytest.raises(ValueError, match=r"in_1.nc: time = -60 does not go on from 12"):
         replay(plan(files[::-1], tmp_path / "3.nc"))
     with pytest.raises(ValueError, match=r"none\*.nc: no file is called so"):
         expand([str(tmp_path / "none*.nc")])
@@ -327,7 +327,7 @@ def big(grid: xr.Dataset, path: Path, times: int) -> Path:
 
 def test_memory_does_not_grow_with_the_file(grid: xr.Dataset, tmp_path: Path) -> None:
     peaks, sizes = [], []
-    for times in (3, 21):
+    for times in (2, 15):
         path = big(grid, tmp_path / "big.nc", times)
         sizes.append(path.stat().st_size / 1e6)
         done = subprocess.run(
@@ -339,7 +339,7 @@ def test_memory_does_not_grow_with_the_file(grid: xr.Dataset, tmp_path: Path) ->
         )
         peaks.append(int(done.stdout) / 1e3)
         path.unlink()
-    assert sizes[1] > 280.0
+    assert sizes[1] > 200.0
     assert peaks[1] < 1000.0
     assert peaks[1] - peaks[0] < 0.25 * (sizes[1] - sizes[0]), (peaks, sizes)
 
@@ -348,12 +348,12 @@ def test_a_killed_replay_goes_on(grid: xr.Dataset, tmp_path: Path) -> None:
     path = put(grid, tmp_path / "in.nc")
     output = tmp_path / "out.nc"
     folder = tmp_path / ".out.nc.parts"
-    with subprocess.Popen(program(path, output, 3), stdout=subprocess.PIPE) as going:
-        while going.poll() is None and len(list(folder.glob("slab_*.npz"))) < 20:
+    with subprocess.Popen(program(path, output, 30), stdout=subprocess.PIPE) as going:
+        while going.poll() is None and len(list(folder.glob("slab_*.npz"))) < 4:
             time.sleep(0.005)
         going.kill()
-    kept = {p.name: p.stat().st_mtime_ns for p in folder.glob("slab_*.npz")}
-    assert 20 <= len(kept) < 200
+    kept = list(folder.glob("slab_*.npz"))
+    assert 4 <= len(kept) < 20
     assert not output.exists()
     with pytest.raises(ValueError, match="holds parts of another run"):
         replay(plan(path, output, slab=4))
@@ -364,8 +364,8 @@ def test_a_killed_replay_goes_on(grid: xr.Dataset, tmp_path: Path) -> None:
             worked.append(step)
             yield step
 
-    replay(plan(path, output, slab=3), watch=watch)  # type: ignore[arg-type]
-    assert len(worked) == 200 - len(kept)
+    replay(plan(path, output, slab=30), watch=watch)  # type: ignore[arg-type]
+    assert len(worked) == 20 - len(kept)
     replay(plan(path, tmp_path / "whole.nc"))
     one, other = (xr.open_dataset(p) for p in (output, tmp_path / "whole.nc"))
     assert one.load().equals(other.load())
