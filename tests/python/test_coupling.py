@@ -92,10 +92,18 @@ def compiled(folder: Path, name: str, text: str) -> Path:
     config = ["pkg-config", "--cflags", "--libs", "netcdf-fortran"]
     netcdf = subprocess.run(config, capture_output=True, text=True, check=True).stdout.split()
     build = ROOT / "build/release"
-    command = ["gfortran", "-O1", *given, source, f"-I{build}/fortran/m7/libm7.a.p"]
+    command: list[str | Path] = [
+        "gfortran",
+        "-O1",
+        *given,
+        source,
+        f"-I{build}/fortran/m7/libm7.a.p",
+    ]
     command += ["-I/usr/include", build / "fortran/m7/libm7.a", f"-L{build}/bridge", "-lm7emu"]
     command += [f"-Wl,-rpath,{build}/bridge", *netcdf, "-o", folder / name]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*map(str, command)], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder / name
 
@@ -116,7 +124,7 @@ def states(folder: Path, seed: int) -> None:
 
 def run(program: Path) -> NDArray[np.float64]:
     done = subprocess.run(
-        [program], cwd=program.parent, capture_output=True, text=True, check=False
+        [str(program)], cwd=program.parent, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return np.fromfile(program.parent / f"{program.name}.bin")
