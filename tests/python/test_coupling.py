@@ -175,7 +175,10 @@ def test_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         **sizes,
     )
     found = run(compiled(tmp_path, "emulating", emulating))
-    assert np.allclose(found, expected, rtol=1e-9, atol=1e-12)
+    # The engine's own formulas are good to some 1e-5; here no network learned any.
+    assert np.allclose(found, expected, rtol=3e-5, atol=1e-6)
+    before = np.fromfile(tmp_path / "states.bin").reshape(BLOCKS, -1)[:, 5 * KBDIM * KLEV :]
+    assert not np.allclose(expected, before.ravel(), rtol=1e-2, atol=1e-6)
 
 
 def call_of(text: str) -> str:

@@ -301,7 +301,8 @@ import sys
 from pathlib import Path
 from pyemu.replay import Replay, replay
 a, b = map(Path, sys.argv[2:4])
-replay(Replay(model=Path(sys.argv[1]), inputs=(a,), output=b, slab=int(sys.argv[4])))
+model, slab = Path(sys.argv[1]), int(sys.argv[4])
+replay(Replay(model=model, inputs=(a,), output=b, slab=slab, judged=int(sys.argv[5])))
 import resource
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -333,7 +334,7 @@ def test_memory_does_not_grow_with_the_file(grid: xr.Dataset, tmp_path: Path) ->
         path = big(grid, tmp_path / "big.nc", times)
         sizes.append(path.stat().st_size / 1e6)
         done = subprocess.run(
-            program(path, tmp_path / f"{times}.nc", 30_000),
+            program(path, tmp_path / f"{times}.nc", 30_000, 5_000),
             capture_output=True,
             text=True,
             check=True,
@@ -343,14 +344,14 @@ def test_memory_does_not_grow_with_the_file(grid: xr.Dataset, tmp_path: Path) ->
         path.unlink()
     assert sizes[1] > 200.0
     assert peaks[1] < 1000.0
-    assert peaks[1] - peaks[0] < 0.25 * (sizes[1] - sizes[0]), (peaks, sizes)
+    assert peaks[1] - peaks[0] < 40.0 < 0.25 * (sizes[1] - sizes[0]), (peaks, sizes)
 
 
 def test_a_killed_replay_goes_on(grid: xr.Dataset, tmp_path: Path) -> None:
     path = put(grid, tmp_path / "in.nc")
     output = tmp_path / "out.nc"
     folder = tmp_path / ".out.nc.parts"
-    with subprocess.Popen(program(path, output, 30), stdout=subprocess.PIPE) as going:
+    with subprocess.Popen(program(path, output, 30, 100_000), stdout=subprocess.PIPE) as going:
         while going.poll() is None and len(list(folder.glob("slab_*.npz"))) < 4:
             time.sleep(0.005)
         going.kill()
