@@ -303,8 +303,8 @@ from pyemu.replay import Replay, replay
 a, b = map(Path, sys.argv[2:4])
 model, slab = Path(sys.argv[1]), int(sys.argv[4])
 replay(Replay(model=model, inputs=(a,), output=b, slab=slab, judged=int(sys.argv[5])))
-import resource
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss, which counts what the parent had when it started this.
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
