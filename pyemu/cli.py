@@ -63,6 +63,13 @@ class Engine(StrEnum):
     native = "native"
 
 
+class Lost(StrEnum):
+    """What to do with missing values."""
+
+    refuse = "refuse"
+    keep = "keep"
+
+
 class Organic(StrEnum):
     """Organic nucleation."""
 
@@ -101,7 +108,7 @@ def box(
     json: Json = None,
 ) -> None:
     """Run M7 in one box of air for some days; print a table and draw a figure."""
-    from pyemu import report
+    from pyemu import boxcard
     from pyemu.box import run, summary
     from pyemu.files import check_target, replaced, write_json
     from pyemu.reference import Config
@@ -116,14 +123,14 @@ def box(
         config = Config(profile=profile.value, water=water.value, organic_nucleation=organic.value)
         data = run(regime, days, timestep, config=config, substeps=substeps, watch=progress("M7"))
         facts = summary(data)
-        report.box_figure(data, figure)
+        boxcard.box_figure(data, figure)
         if output is not None:
             with replaced(output) as temporary:
                 data.to_netcdf(temporary, engine="netcdf4")
         if json is not None:
             write_json(json, facts)
         console = Console()
-        console.print(report.box_table(facts))
+        console.print(boxcard.box_table(facts))
         for written in targets:
             if written is not None:
                 console.print(f"wrote {written}", highlight=False)
@@ -450,7 +457,11 @@ def evaluate(
         if rollout is not None:
             judged.roll(rollout, boxes, timestep, figure)
         if json is not None:
-            write_json(json, facts)
+            figures = {
+                path.stem.removeprefix(f"{figure.stem}_"): str(path.resolve())
+                for path in judged.written
+            }
+            write_json(json, {**facts, "figures": figures})
         for path in judged.written:
             console.print(f"wrote {path}", highlight=False)
 
@@ -590,9 +601,99 @@ def online(
         scorecard.figure(cells, stepped.after, output / "tendencies.png", title)
         comparison.series_figure(config, output / "series.png")
         comparison.zonal_figure(config, output / "zonal.png")
-        write_json(json, {**facts, "evaluation": scores})
+        place = {"model_file": str(config.model.resolve()), "folder": str(output.resolve())}
+        write_json(json, {**place, **facts, "evaluation": scores})
         console.print(comparison.table(facts, scores))
         console.print(f"wrote {output}/series.png, zonal.png, tendencies.png", highlight=False)
+
+
+@app.command(
+    epilog="Example: pyemu replay 'ham_*.nc' --model first --map echam_ham --output replayed.nc"
+)
+def replay(
+    inputs: Annotated[list[str], typer.Argument(help="netCDF files of states or pairs, or globs.")],
+    model: Annotated[str, typer.Option(help="A model file, or a shipped model's name.")],
+    output: Annotated[Path, typer.Option(help="The emulated fields; scores go beside it as JSON.")],
+    map: Map = None,  # noqa: A002
+    timestep: Annotated[
+        float | None, typer.Option(help="Of the microphysics [s; default: the map's, the files'].")
+    ] = None,
+    tendencies: Annotated[
+        bool, typer.Option("--tendencies", help="Write tendencies, too.")
+    ] = False,
+    missing: Annotated[
+        Lost, typer.Option(help="Refuse missing values, or keep such cells missing.")
+    ] = Lost.refuse,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a dask.distributed scheduler that does the work.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<index>.")] = "cpu",
+    cells: Annotated[
+        int, typer.Option(min=1, help="Cells at most that the score is taken of.")
+    ] = 100_000,
+    slab: Annotated[int, typer.Option(min=1, help="Cells in memory at a time.")] = 131_072,
+    threads: Annotated[int, typer.Option(min=0, help="Threads, 0 for all cores.")] = 1,
+    json: Json = None,
+) -> None:
+    """Step the states of netCDF output with a model; judge it where the state after M7 is there.
+
+    Takes constant memory, and goes on after a kill.
+    """
+    from pyemu import replay as replaying
+    from pyemu import scorecard
+    from pyemu.emulator import path_of
+    from pyemu.files import check_target, write_json
+    from pyemu.modelfile import read
+
+    console = Console()
+    with plain_errors():
+        json = check_target(json or output.with_suffix(".json"))
+        plan = replaying.Replay(
+            model=path_of(model),
+            inputs=replaying.expand(inputs),
+            output=output,
+            map=map,
+            timestep=timestep,
+            tendencies=tendencies,
+            missing=missing.value,
+            judged=cells,
+            slab=slab,
+            device=device,
+        )
+        done = replaying.replay(plan, threads=threads, dask=dask, watch=progress("slabs"))
+        written, facts = [output, json], done.facts
+        if done.scores is not None and done.cells is not None and done.stepped is not None:
+            content = read(plan.model)
+            console.print(scorecard.table({"model": done.scores}, content.title, content.teacher))
+            path = output.with_name(f"{output.stem}_tendencies.png")
+            title = f"{content.title}: tendencies of the replay"
+            scorecard.figure(done.cells, done.stepped.after, path, title)
+            written.append(path)
+            facts = facts | {"figures": {"tendencies": str(path.resolve())}}
+        write_json(json, facts)
+        console.print(replaying.told(facts), highlight=False)
+        for path in written:
+            console.print(f"wrote {path}", highlight=False)
+
+
+@app.command(epilog="Example: pyemu report report/*.json --output report/report.html")
+def report(
+    results: Annotated[
+        list[str], typer.Argument(help="JSON of evaluate, online and replay, or globs.")
+    ],
+    output: Annotated[Path, typer.Option(help="The report, HTML.")] = Path("report/report.html"),
+    title: Annotated[str | None, typer.Option(help="Title [default: the model's name].")] = None,
+) -> None:
+    """Put results into one page, figures and all, to be read in a browser or printed."""
+    from pyemu import report as page
+    from pyemu.files import check_target
+    from pyemu.replay import expand
+
+    with plain_errors():
+        check_target(_in_new_folder(output))
+        for passed in page.write(expand(results), output, title):
+            Console().print(f"passed over {passed}: no result", highlight=False)
+        Console().print(f"wrote {output}", highlight=False)
 
 
 @app.command(epilog="Example: pyemu info model.safetensors --json model.json")

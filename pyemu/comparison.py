@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pyemu.files import replaced
 from pyemu.online import RUNS, OnlineConfig, burdens, numbers, output
-from pyemu.report import MODE_COLOURS, SPECIES_COLOURS, STYLE
+from pyemu.style import MODE_COLOURS, SPECIES_COLOURS, STYLE
 from pyemu.variables import MODES, SPECIES, masses_of, names
 
 if TYPE_CHECKING:

@@ -47,17 +47,22 @@ def open_one(
         raise ValueError(f"{path} is not a netCDF file: {error}") from None
     try:
         if own:
-            _refuse_misspelt(raw)
+            refuse_misspelt(raw)
         switches = {name: raw.attrs[name] for name in SWITCHES if name in raw.attrs}
         if chosen.profile:
             switches["profile"] = chosen.profile
-        return _stacked(_fields(raw, chosen, own), chosen.dimensions, chunks), switches
+        return _stacked(fields(raw, chosen, own), chosen.dimensions, chunks), switches
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _fields(raw: xr.Dataset, chosen: RecordMap, own: bool) -> dict[str, xr.DataArray]:
-    """Collect and convert all variables of a file; pressure and temperature come first."""
+def fields(
+    raw: xr.Dataset, chosen: RecordMap, own: bool, *, pairs: bool = True
+) -> dict[str, xr.DataArray]:
+    """Collect and convert all variables of a file; pressure and temperature come first.
+
+    `pairs` says that there has to be a state after the step, too.
+    """
     found: dict[str, xr.DataArray] = {}
     air: Air = {}
     for variable in ENVIRONMENT:
@@ -73,9 +78,10 @@ def _fields(raw: xr.Dataset, chosen: RecordMap, own: bool) -> dict[str, xr.DataA
         source = chosen.source(variable.name)
         places = (source.name if source else None, chosen.after_name(variable.name))
         for key, name in zip(ends, places, strict=True):
-            if name is not None and (needed or name in raw):
+            required = needed and (pairs or key == variable.name)
+            if name is not None and (required or name in raw):
                 found[key] = _converted(raw, variable, name, chosen, air)
-            elif needed:
+            elif required:
                 raise ValueError(f"the map does not say where {key} is; name it or list it absent")
     if own:
         found |= {name: raw[name] for name in (*names(SPLIT), *EXTRA) if name in raw}
@@ -83,7 +89,7 @@ def _fields(raw: xr.Dataset, chosen: RecordMap, own: bool) -> dict[str, xr.DataA
     return {name: array.reset_coords(drop=True) for name, array in found.items()}
 
 
-def _refuse_misspelt(raw: xr.Dataset) -> None:
+def refuse_misspelt(raw: xr.Dataset) -> None:
     """Refuse a name that is nearly one of ours and would otherwise be passed over."""
     known = {f"{v}{end}" for v in names(PROGNOSTICS + DIAGNOSTICS) for end in ("", "_after")}
     known |= {*names(ENVIRONMENT), *names(SPLIT), *EXTRA, "timestep"}

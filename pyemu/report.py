@@ -1,251 +1,480 @@
-"""Figures and tables of what was run."""
+"""The report: results of evaluation, rollout, online runs and replay as one page (`pyemu report`).
 
-from collections.abc import Mapping
+The page is one HTML file that needs nothing else. What each command found is in its JSON; figures
+are taken from the paths named there, or drawn here (`pyemu.reportfigures`).
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from io import BytesIO
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
-from rich.table import Table
 
-from pyemu.box import SULFATE_PER_MICROGRAM, burden
+from pyemu import reportfigures as drawn
+from pyemu.emulator import path_of
 from pyemu.files import replaced
-from pyemu.variables import MODES, SPECIES, Mode
+from pyemu.modelfile import Model, read
+from pyemu.online import RUNS
+from pyemu.scorecard import TARGETS
+from pyemu.variables import MODES, SPECIES
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = NDArray[np.float64]
+Facts = Mapping[str, Any]
+Rows = Iterable[Sequence[str]]
 
-MODE_COLOURS = {
-    "ns": "#e0a100",
-    "ks": "#d1495b",
-    "as": "#7b2d8b",
-    "cs": "#1f5fa8",
-    "ki": "#6b6b6b",
-    "ai": "#a97142",
-    "ci": "#6f4518",
+_KINDS: Mapping[str, set[str]] = {
+    "replay": {"inputs", "output", "flags"},
+    "online": {"runs", "burden", "folder"},
+    "evaluation": {"model_file", "engine"},
 }
-SPECIES_COLOURS = {
-    "so4": "#d1495b",
-    "bc": "#2b2b2b",
-    "oc": "#4f9d69",
-    "ss": "#3a86c8",
-    "du": "#d9a441",
-}
-_SMALLEST = 1e-4
-"""Number that is worth showing [cm-3]."""
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
+"""By what a result is known, the first that fits."""
+_RUNS = ("M7", "emulator")
+_DENSITY = (
+    "Predicted against true tendencies",
+    "All cells should lie on the dashed diagonal. A cloud beside it is a bias, a cross along the "
+    "axes a process that acts in one and not in the other; a wrong sign lies in the upper left or "
+    "lower right.",
+)
 
 
-def size_distribution(number: Array, radius: Array, mode: Mode, at: Array) -> Array:
-    """dN/dlnr of a log-normal mode [cm-3], (n, k), of numbers and median radii (n,) at radii (k,).
+@dataclass(kw_only=True)
+class Page:
+    """HTML in the making: sections and what is told of each first."""
 
-    Zero where there is no particle or no radius.
+    parts: list[str] = field(default_factory=list)
+    sections: list[tuple[str, str]] = field(default_factory=list)
+    tiles: list[str] = field(default_factory=list)
+
+    def section(self, title: str, text: str) -> None:
+        """Begin a section."""
+        key = f"s{len(self.sections)}"
+        self.sections.append((key, title))
+        self.parts.append(f'<h2 id="{key}">{escape(title)}</h2><p>{escape(text)}</p>')
+
+    def table(self, head: Sequence[str], rows: Rows, caption: str = "", words: int = 1) -> None:
+        """Add a table whose first `words` columns are words, others numbers."""
+
+        def cells(row: Sequence[str], tag: str) -> str:
+            kinds = ("" if k < words else ' class="n"' for k in range(len(row)))
+            told = zip(kinds, row, strict=True)
+            return "".join(f"<{tag}{kind}>{escape(text)}</{tag}>" for kind, text in told)
+
+        top = f"<thead><tr>{cells(head, 'th')}</tr></thead>" if any(head) else ""
+        under = f"<caption>{escape(caption)}</caption>" if caption else ""
+        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+        self.parts.append(f"<table>{under}{top}<tbody>{body}</tbody></table>")
+
+    def figure(
+        self, image: "Path | Figure", title: str, look: str, *, narrow: bool = False
+    ) -> None:
+        """Add a figure; `look` says what to look for."""
+        if isinstance(image, Path):
+            content = image.read_bytes()
+        else:
+            buffer = BytesIO()
+            image.savefig(buffer, format="png", dpi=130)
+            content = buffer.getvalue()
+        coded = base64.b64encode(content).decode()
+        kind = ' class="narrow"' if narrow else ""
+        self.parts.append(
+            f'<figure{kind}><img alt="{escape(title)}" src="data:image/png;base64,{coded}">'
+            f"<figcaption><b>{escape(title)}.</b> {escape(look)}</figcaption></figure>"
+        )
+
+    def tile(self, what: str, value: str, target: str = "", *, met: bool | None = None) -> None:
+        """Add a number that is shown first, with its target."""
+        kind = "" if met is None else " met" if met else " missed"
+        told = f"{what}{f'; target {target}' if target else ''}"
+        self.tiles.append(
+            f'<div class="tile{kind}"><b>{escape(value)}</b><span>{escape(told)}</span></div>'
+        )
+
+    def html(self, title: str, lead: str) -> str:
+        """Put all of it together."""
+        links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, name in self.sections)
+        body = (
+            f"<header><h1>{escape(title)}</h1><p class='soft'>{escape(lead)}</p></header>"
+            f"<nav>{links}</nav><div class='tiles'>{''.join(self.tiles)}</div>"
+            + "\n".join(self.parts)
+        )
+        page = Template(Path(__file__).with_name("report.html").read_text())
+        return page.substitute(title=escape(title), body=body)
+
+
+def write(paths: Iterable[Path], output: Path, title: str | None = None) -> list[Path]:
+    """Write the report of results.
+
+    Parameters
+    ----------
+    paths
+        JSON of `pyemu evaluate`, `online` and `replay`.
+
+    Returns
+    -------
+    list
+        JSON files that hold no such result, passed over.
+
+    Raises
+    ------
+    ValueError
+        None of the files holds a result; a file that is no JSON; a figure or field that is gone.
     """
-    there = (number > 0.0) & (radius > 0.0)
-    middle = np.where(there, radius, 1.0)[:, np.newaxis]
-    height = np.where(there, number, 0.0)[:, np.newaxis] / (np.sqrt(2.0 * np.pi) * mode.ln_sigma)
-    return np.asarray(height * np.exp(-0.5 * (np.log(at / middle) / mode.ln_sigma) ** 2))
+    results: list[tuple[str, Path, Facts]] = []
+    passed = []
+    for path in paths:
+        facts = _read(path)
+        kind = next((k for k, keys in _KINDS.items() if keys <= set(facts)), None)
+        if kind is None:
+            passed.append(path)
+        else:
+            results.append((kind, path, facts))
+    if not results:
+        raise ValueError("no result among the files: give JSON of evaluate, online or replay")
+    page = Page()
+    model = read(path_of(Path(results[0][2]["model_file"])))
+    _model(page, model)
+    tell = {"evaluation": _evaluation, "online": _online, "replay": _replay}
+    for kind in ("evaluation", "online", "replay"):
+        for found, path, facts in results:
+            if found == kind:
+                _check_model(path, facts, model)
+                tell[kind](page, facts, model)
+    lead = f"Made by pyemu report from {', '.join(str(path) for _, path, _ in results)}."
+    with replaced(output) as temporary:
+        temporary.write_text(page.html(title or f"Emulator of M7: {model.title}", lead))
+    return passed
 
 
-def box_table(facts: Mapping[str, Any]) -> Table:
-    """Lay out a box's summary (`pyemu.box.summary`) as a table."""
-    table = Table(title=f"Box of M7 at its end: {facts['regime']}, {facts['profile']}")
-    table.add_column("what")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
-    for mode in MODES:
-        amount = f"{facts['number'][mode.name]:.4g}"
-        table.add_row(f"number, {mode.long_name} ({mode.name.upper()})", amount, "cm-3")
-    table.add_section()
-    for species in SPECIES:
-        amount = f"{facts['burden'][species.name]:.4g}"
-        table.add_row(f"burden, {species.long_name} ({species.name.upper()})", amount, "ug m-3")
-    table.add_section()
-    worst = max(facts["closure"], key=lambda name: facts["closure"][name])
-    table.add_row(
-        f"worst closure of a step ({worst.upper()})", f"{facts['closure'][worst]:.1e}", "1"
+def _read(path: Path) -> Facts:
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    try:
+        facts = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    return facts if isinstance(facts, dict) else {}
+
+
+def _check_model(path: Path, facts: Facts, model: Model) -> None:
+    other = read(Path(facts["model_file"])).title
+    if other != model.title:
+        raise ValueError(f"{path} is of model {other}, not {model.title}: one report, one model")
+
+
+def _model(page: Page, model: Model) -> None:
+    page.section(
+        "The model",
+        f"{model.title}, made {model.created}, taught by "
+        + ("M7's single step." if model.teacher == "m7" else "the time-converged M7."),
     )
-    worst = max(facts["budget"], key=lambda name: facts["budget"][name])
-    table.add_row(
-        f"worst budget of the run ({worst.upper()})", f"{facts['budget'][worst]:.1e}", "1"
+    rows = []
+    for block in model.chain:
+        data = model.networks.get(block.network) if block.network else None
+        layers = "-"
+        if data is not None:
+            widths = [
+                str(len(data.features)),
+                *(f"{x.outputs} {x.activation}" for x in data.layers),
+            ]
+            layers = " - ".join(widths)
+        rows.append((block.block, block.form, layers, str(data.parameters) if data else "-"))
+    page.table(
+        ("block", "form", "layers", "parameters"),
+        rows,
+        "The chain of blocks in the order of a step. Exact blocks are M7's own formulas; what a "
+        "network learned is all that can be wrong.",
+        words=3,
     )
-    table.add_row("negatives", str(facts["negatives"]), "1")
-    steps = f"{facts['steps']} x {facts['timestep']:g} s"
-    table.add_row(f"microphysics, {steps}", f"{facts['microphysics_seconds']:.3f}", "s")
-    return table
+    told = [(n, _text(model.settings[n])) for n in ("profile", "water", "nucleation")]
+    told += [(n, _text(v)) for n, v in model.provenance.items() if n != "scores"]
+    page.table(("", ""), told, "What it stands for, and where it comes from.", words=2)
 
 
-def box_figure(data: xr.Dataset, path: Path) -> None:
-    """Draw a box run (`pyemu.box.run`) into a PNG file, whole or not at all."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=(11.0, 10.5))
-        grid = figure.add_gridspec(
-            3,
-            2,
-            height_ratios=(1.35, 1.0, 1.0),
-            left=0.075,
-            right=0.97,
-            bottom=0.055,
-            top=0.915,
-            wspace=0.2,
-            hspace=0.42,
+def _evaluation(page: Page, facts: Facts, model: Model) -> None:
+    figures = {k: Path(v) for k, v in facts.get("figures", {}).items()}
+    if "model" in facts:
+        page.section(
+            "One step, on records that training has not seen",
+            "R2 is of tendencies in physical units, as a state that does not change at all would "
+            "score nearly 1 otherwise. Persistence scores 0.",
         )
-        _banana(figure, figure.add_subplot(grid[0, :]), data)
-        for place, panel in enumerate((_numbers, _masses, _vapour_fate, _vapour)):
-            axes = figure.add_subplot(grid[1 + place // 2, place % 2])
-            panel(axes, data)
-            _days(axes, data)
-        figure.suptitle(
-            f"M7 in a box of air: {data.attrs['regime'].replace('_', ' ')}",
-            x=0.075,
-            y=0.985,
-            ha="left",
-            fontsize=15,
-            fontweight="bold",
+        _scores(page, {"model": facts["model"], **_others(facts)}, model.teacher, tiles=True)
+        _score_figures(page, facts["model"], figures)
+    if facts.get("climates"):
+        page.section("Other climates", "The same, in air that no training has seen.")
+        first = next(iter(facts["climates"].values()))
+        page.table(
+            ("air", *first),
+            [
+                (
+                    name.replace("_", " "),
+                    *(f"{_n(s['mean_r2'])} ({_n(s['worst_r2'])})" for s in some.values()),
+                )
+                for name, some in facts["climates"].items()
+            ],
+            "Mean R2 of tendencies, in brackets the worst variable's.",
         )
-        figure.text(
-            0.075,
-            0.95,
-            f"profile {data.attrs['profile']}, steps of {data.attrs['timestep']:g} s; "
-            "nights are shaded",
-            fontsize=10,
-            color="#555555",
-        )
-        with replaced(path) as temporary:
-            figure.savefig(temporary, dpi=150)
+    if facts.get("rollout"):
+        _rollout(page, facts["rollout"], figures.get("rollout"))
 
 
-def _hours(data: xr.Dataset) -> Array:
-    """Time of each record since the first midnight [h]."""
-    seconds = data.attrs["timestep"] * np.arange(1, data.sizes["time"] + 1)
-    return np.asarray(seconds / 3600.0)
+def _others(facts: Facts) -> dict[str, Any]:
+    return {
+        k: v for k, v in facts.items() if k != "model" and isinstance(v, dict) and "mean_r2" in v
+    }
 
 
-def _days(axes: "Axes", data: xr.Dataset) -> None:
-    """Time axis in hours with the nights shaded."""
-    end = float(_hours(data)[-1])
-    step = next(s for s in (1, 2, 3, 6, 12, 24, 48, 96, 240, 480) if end / s <= 13 or s == 480)
-    axes.set_xlim(0.0, end)
-    axes.set_xticks(np.arange(0.0, end + 1e-9, step))
-    axes.set_xlabel("hours since the first midnight")
-    for midnight in np.arange(0.0, end + 24.0, 24.0):
-        axes.axvspan(midnight - 6.0, midnight + 6.0, color="#1b2a49", alpha=0.07, lw=0, zorder=-1)
+def _scores(page: Page, scores: Mapping[str, Facts], teacher: str, *, tiles: bool) -> None:
+    goals = TARGETS[teacher]
+    first = next(iter(scores.values()))
+    worst = max(first["closure"].values())
+    if tiles:
+        for what, value, shown in (
+            ("mean tendency R2", first["mean_r2"], _n(first["mean_r2"])),
+            ("worst variable", first["worst_r2"], _n(first["worst_r2"])),
+            ("closure", worst, f"{worst:.1e}"),
+            ("negatives", first["negatives"], str(first["negatives"])),
+        ):
+            met = value is not None and _meets(float(value), goals[what])
+            name = f"worst R2, {first['worst_variable']}" if what == "worst variable" else what
+            page.tile(name, shown, goals[what], met=met)
+
+    def row(what: str, goal: str, value: Any) -> tuple[str, ...]:
+        return (what, *(value(s) for s in scores.values()), goals.get(goal, ""))
+
+    rows = [
+        row("mean tendency R2", "mean tendency R2", lambda s: _n(s["mean_r2"])),
+        row(
+            "worst variable",
+            "worst variable",
+            lambda s: f"{_n(s['worst_r2'])} {s['worst_variable']}",
+        ),
+        row("mean asinh R2", "mean asinh R2", lambda s: _n(s["mean_asinh_r2"])),
+        row("wrong signs", "wrong signs", lambda s: f"{100 * s['wrong_signs']:.3f} %"),
+        row("negatives", "negatives", lambda s: str(s["negatives"])),
+        row("largest error of a budget", "closure", lambda s: f"{max(s['closure'].values()):.1e}"),
+        row("cells flagged 1, 2, 3", "", lambda s: " ".join(map(str, s["flags"][1:])) or "-"),
+    ]
+    if any(s.get("calibration") for s in scores.values()):
+        for key, label, goal in (
+            ("coverage", "coverage of the 90 % interval", "90 % coverage"),
+            ("spread_skill", "expected over true error", ""),
+            ("pit", "PIT, off uniform", ""),
+            ("crps", "CRPS, in deviations", ""),
+        ):
+            rows.append(row(label, goal, lambda s, k=key: _n((s.get("calibration") or {}).get(k))))
+    caption = f"{first['cells']} cells."
+    if not any(s.get("calibration") for s in scores.values()):
+        caption += " The model gives no uncertainty, so there is no calibration to judge."
+    page.table(("measure", *scores, "target"), rows, caption)
 
 
-def _title(axes: "Axes", title: str, columns: int = 0) -> None:
-    """Title at the left, the legend in one row beneath it."""
-    axes.set_title(title, pad=22 if columns else 8)
-    if columns:
-        axes.legend(
-            ncols=columns,
-            loc="lower left",
-            bbox_to_anchor=(-0.012, 0.985),
-            handlelength=1.1,
-            handletextpad=0.5,
-            columnspacing=1.1,
-            borderaxespad=0.2,
-        )
-
-
-def _banana(figure: "Figure", axes: "Axes", data: xr.Dataset) -> None:
-    from matplotlib import colormaps
-    from matplotlib.colors import LogNorm
-
-    radii = np.geomspace(3e-8, 1e-3, 400)
-    density = np.zeros((data.sizes["time"], radii.size))
-    for mode in MODES:
-        number = data[f"num_{mode.name}"].to_numpy()
-        radius = data[f"wet_radius_{mode.name}"].to_numpy()
-        density += size_distribution(number, radius, mode, radii)
-    top = 10.0 ** np.ceil(np.log10(max(float(density.max()), 1.0)))
-    hours = _hours(data)
-    image = axes.pcolormesh(
-        np.concatenate([[0.0], hours]),
-        np.concatenate([radii, [radii[-1] * radii[1] / radii[0]]]) * 1e7,
-        density.T,
-        norm=LogNorm(top * 1e-5, top),
-        cmap=colormaps["turbo"].with_extremes(under="white"),
-        shading="flat",
-        rasterized=True,
+def _score_figures(page: Page, scores: Facts, figures: Mapping[str, Path]) -> None:
+    if "tendencies" in figures:
+        page.figure(_there(figures["tendencies"]), *_DENSITY)
+    page.figure(
+        drawn.variables_figure(scores["r2"]),
+        "What R2 lacks to 1, by variable",
+        "Left is better. The dashed line is an R2 of 0.99, the full one persistence: a variable "
+        "to its right is worse than no emulator.",
+        narrow=True,
     )
-    axes.set_yscale("log")
-    axes.set_ylim(radii[0] * 1e7, radii[-1] * 1e7)
-    axes.set_ylabel("ambient radius [nm]")
-    _title(axes, "Size distribution dN/dln r")
-    _days(axes, data)
-    figure.colorbar(image, ax=axes, label="dN/dln r [cm$^{-3}$]", pad=0.012, fraction=0.045)
-
-
-def _numbers(axes: "Axes", data: xr.Dataset) -> None:
-    shown = [mode for mode in MODES if float(data[f"num_{mode.name}"].max()) > _SMALLEST]
-    for mode in shown:
-        axes.plot(
-            _hours(data),
-            data[f"num_{mode.name}"],
-            color=MODE_COLOURS[mode.name],
-            ls="-" if mode.soluble else (0, (3, 1.5)),
-            lw=1.8,
-            label=mode.name.upper(),
+    if "groups" in figures:
+        page.figure(
+            _there(figures["groups"]),
+            "Error by regime, level, timestep and condition",
+            "Look for rows far to the right of the others: air in which the model should not be "
+            "trusted. Crosses are the worst variable; far from its dot, one variable is to blame.",
         )
-    axes.set_yscale("log")
-    axes.set_ylim(_SMALLEST, 3.0 * max(float(data[f"num_{m.name}"].max()) for m in MODES) + 1.0)
-    axes.set_ylabel("number [cm$^{-3}$]")
-    _title(axes, "Particles by mode", len(MODES))
 
 
-def _masses(axes: "Axes", data: xr.Dataset) -> None:
-    shown = [species for species in SPECIES if burden(data, species.name).max() > 0.0]
-    axes.stackplot(
-        _hours(data),
-        [burden(data, species.name) for species in shown],
-        labels=[species.long_name for species in shown],
-        colors=[SPECIES_COLOURS[species.name] for species in shown],
-        lw=0,
+def _rollout(page: Page, runs: Facts, figure: Path | None) -> None:
+    first = next(iter(runs.values()))
+    page.section(
+        "Weeks in boxes",
+        f"{first['boxes']} boxes of air, moved by the model and by its teacher in the same "
+        "weather: do errors grow, or does the air forget them?",
     )
-    axes.set_ylabel("mass [µg m$^{-3}$]")
-    _title(axes, "Particulate mass by species", len(SPECIES))
-
-
-def _vapour_fate(axes: "Axes", data: xr.Dataset) -> None:
-    per_hour = 3600.0 / data.attrs["timestep"] / SULFATE_PER_MICROGRAM * 1e3
-    fate = {mode.name.upper(): data[f"condensed_{mode.name}"] * per_hour for mode in MODES}
-    fate["new"] = data["nucleated_so4"] * per_hour
-    colours = {mode.name.upper(): MODE_COLOURS[mode.name] for mode in MODES} | {"new": "#58c4b0"}
-    shown = [name for name, rate in fate.items() if float(rate.max()) > 0.0]
-    axes.stackplot(
-        _hours(data),
-        [fate[name] for name in shown],
-        labels=shown,
-        colors=[colours[name] for name in shown],
-        lw=0,
+    if figure is not None:
+        page.figure(
+            _there(figure),
+            "Errors over time",
+            "Flat lines below the dashed 2 % are good; lines that rise to the end are drift. Below "
+            "the model, M7 itself at another number of sub-steps, as a measure of what matters.",
+        )
+    quantities = [q for q in first["median"] if q.startswith("total") or " " in q]
+    page.table(
+        ("median error over boxes and time", *runs),
+        [(q, *(_percent(r["median"][q]) for r in runs.values())) for q in quantities]
+        + [("boxes that diverge", *(str(r["diverged"]) for r in runs.values()))],
     )
-    made = data["produced_so4"] * per_hour
-    axes.plot(_hours(data), made, color="black", lw=1.0, ls=(0, (4, 2)), label="produced")
-    axes.set_ylabel("SO$_4$ [ng m$^{-3}$ h$^{-1}$]")
-    _title(axes, "Condensation of H$_2$SO$_4$ by mode, and nucleation", len(MODES) + 2)
+    worst = max(first["median"][q] for q in quantities)
+    page.tile("rollouts, worst median error", _percent(worst), "<= 2 %", met=worst <= 0.02)
 
 
-def _vapour(axes: "Axes", data: xr.Dataset) -> None:
-    axes.plot(_hours(data), data["h2so4"], color="#d1495b", lw=1.8)
-    axes.set_yscale("log")
-    most = float(data["h2so4"].max())
-    axes.set_ylim(max(most * 1e-6, 1e-3), max(most * 3.0, 1.0))
-    axes.set_ylabel("H$_2$SO$_4$ [cm$^{-3}$]")
-    _title(axes, "H$_2$SO$_4$ vapour")
+def _online(page: Page, facts: Facts, model: Model) -> None:
+    folder, grid = Path(facts["folder"]), " x ".join(map(str, facts["grid"]))
+    page.section(
+        "In the host",
+        f"{facts['days']:g} days of the host ({grid} cells) with M7 and with the emulator, from "
+        "the same start and in the same winds.",
+    )
+    worst = max(each["largest_difference"] for each in facts["burden"].values())
+    number = max(each["largest_difference"] for each in facts["number"].values())
+    page.tile("burdens, host", _percent(worst), "<= 1 %", met=worst <= 0.01)
+    page.tile("numbers, host", _percent(number), "<= 3 %", met=number <= 0.03)
+    rows = []
+    for kind, scale, unit, full in (
+        ("burden", 1.0, "mg m-2", {s.name: s.long_name for s in SPECIES}),
+        ("number", 1e-10, "1e10 m-2", {m.name: m.long_name for m in MODES}),
+    ):
+        for name, each in facts[kind].items():
+            told = (f"{each[run] * scale:.4g}" for run in RUNS)
+            gap = _percent(each["largest_difference"])
+            rows.append((f"{kind}, {full[name]} [{unit}]", *told, gap))
+    page.table(
+        ("global mean at the end", *_RUNS, "largest difference"),
+        rows,
+        "The difference is the largest over time, of M7's largest value.",
+    )
+    page.figure(
+        _there(folder / "series.png"),
+        "Global means over time",
+        "The thin line of the emulator should lie on M7's broad one. Below, a difference that "
+        "levels off is the emulator's own climate; one that grows to the end is drift.",
+    )
+    paths = [_there(folder / f"host_{run}.nc") for run in RUNS]
+    with xr.open_dataset(paths[0]) as m7, xr.open_dataset(paths[1]) as emulator:
+        page.figure(
+            drawn.burden_maps(m7, emulator),
+            "Maps of column amounts, means over the run",
+            "Left and middle should not be told apart. On the right, differences that follow "
+            "plumes say that a process there is slightly off; a whole hemisphere of one colour "
+            "says that a lifetime is.",
+        )
+        page.figure(
+            _there(folder / "zonal.png"),
+            "Zonal means of the last day",
+            "Look on the right for a level that stands out: the upper troposphere, where new "
+            "particles form, and the ground, where they grow, fail for different reasons.",
+        )
+        page.figure(
+            drawn.profiles_figure(m7, emulator),
+            "Global mean profiles of the last day",
+            "M7 broad, the emulator thin. Lines that part at one height point to the process "
+            "that acts there.",
+        )
+        page.figure(
+            drawn.budget_figure({"M7": m7, "emulator": emulator}),
+            "Budgets: what each process put in and took out",
+            "Microphysics may neither make nor destroy a species: its bars are nothing. Sources "
+            "and sinks of the two runs should have the same length.",
+        )
+    closure = {run: max(facts["runs"][run]["closure"].values()) for run in RUNS}
+    page.table(
+        ("over the run", *_RUNS),
+        [
+            ("largest error of a budget, relative", *(f"{closure[run]:.1e}" for run in RUNS)),
+            ("negative values", *(str(facts["runs"][run]["negatives"]) for run in RUNS)),
+            (
+                "seconds in microphysics, over threads",
+                *(f"{facts['runs'][run]['seconds_microphysics']:.1f}" for run in RUNS),
+            ),
+        ],
+    )
+    page.parts.append("<h3>Tendencies at the states of the M7 run</h3>")
+    _scores(page, {"emulator": facts["evaluation"]}, model.teacher, tiles=False)
+    page.figure(_there(folder / "tendencies.png"), *_DENSITY)
+
+
+def _replay(page: Page, facts: Facts, model: Model) -> None:
+    inputs = [Path(path).name for path in facts["inputs"]]
+    some = inputs[0] + (f" and {len(inputs) - 1} more" if len(inputs) > 1 else "")
+    sizes = ", ".join(f"{n} {d}" for d, n in facts["sizes"].items())
+    page.section("Replay", f"{facts['cells']} cells of {some} ({sizes} in a file).")
+    page.table(
+        ("cells", ""),
+        [
+            *zip(
+                ("fine", "extrapolating", "outside", "invalid"),
+                map(str, facts["flags"]),
+                strict=True,
+            ),
+            ("missing", str(facts["missing"])),
+            ("negative inputs, taken as 0", str(facts["negative_inputs"])),
+            ("largest error of a budget", f"{max(facts['closure'].values()):.1e}"),
+            ("not in the files, hence default", ", ".join(facts["defaults"]) or "-"),
+        ],
+        "Cells outside are to go back to M7; many of them say that the model was trained on other "
+        "air than this.",
+    )
+    if "evaluation" in facts:
+        _scores(page, {"emulator": facts["evaluation"]}, model.teacher, tiles=False)
+        figures = {k: Path(v) for k, v in facts.get("figures", {}).items()}
+        _score_figures(page, facts["evaluation"], figures)
+        page.tile("replay, mean R2", _n(facts["evaluation"]["mean_r2"]))
+    _there(Path(facts["output"]))
+    for path in facts["inputs"]:
+        _there(Path(path))
+    told = {
+        "maps": (
+            "Maps of tendencies, means over the levels",
+            "Red is gained, blue lost. NS shows nucleation, KS coagulation, sulfate of AS "
+            "condensation, BC of KI ageing: where M7 is shown, too, the patterns should be one.",
+        ),
+        "zonal": (
+            "Zonal means of tendencies",
+            "The same by latitude and level, the ground below. Without M7 beside it, look for "
+            "what cannot be: particles that form in warm dry air, ageing where there is no gas.",
+        ),
+        "profiles": (
+            "Global mean profiles of tendencies",
+            "The emulator thin, M7 broad where it is known; the axis is linear near 0.",
+        ),
+    }
+    found = drawn.replay_figures(facts)
+    for name, figure in found.items():
+        page.figure(figure, *told[name])
+    if not found:
+        page.parts.append(
+            "<p class='soft'>No maps: the fields have no regular latitude and longitude beside "
+            "another first dimension.</p>"
+        )
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path}: a result names it, but there is no such file")
+    return path
+
+
+def _meets(value: float, goal: str) -> bool:
+    if goal.startswith(">="):
+        return value >= float(goal.removeprefix(">="))
+    return value <= float(goal.removeprefix("<="))
+
+
+def _n(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6f}" if 0.99 < value <= 1.0 else f"{value:.3g}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100.0 * value:.2g} %"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_text, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+    return str(value)

@@ -7,8 +7,8 @@ import numpy as np
 from rich.table import Table
 
 from pyemu.files import replaced
-from pyemu.report import SPECIES_COLOURS, STYLE
 from pyemu.rollout import BURDENS, INTEGRALS, Rollout, RolloutConfig
+from pyemu.style import SPECIES_COLOURS, STYLE
 from pyemu.variables import MASSES, MODES, SPECIES, names
 
 _TARGETED = {*INTEGRALS, *names(MASSES)}

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from pyemu import box, report
+from pyemu import box, boxcard
 from pyemu.cli import app
 from pyemu.reference import Config
 from pyemu.scenarios import SCENARIOS
@@ -58,7 +58,9 @@ def test_primary_particles_land_in_their_modes() -> None:
 def test_size_distribution_holds_all_particles() -> None:
     radii = np.geomspace(1e-9, 1e-2, 4000)
     for mode in MODES:
-        density = report.size_distribution(np.array([7.0, 0.0]), np.array([1e-5, 0.0]), mode, radii)
+        density = boxcard.size_distribution(
+            np.array([7.0, 0.0]), np.array([1e-5, 0.0]), mode, radii
+        )
         assert np.trapezoid(density[0], np.log(radii)) == pytest.approx(7.0, rel=1e-6)
         assert not density[1].any()
 

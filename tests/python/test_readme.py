@@ -44,10 +44,11 @@ def test_fortran(tmp_path: Path) -> None:
 
 def test_shell(tmp_path: Path) -> None:
     """The chain as printed, but for fewer cells and steps."""
-    (code,) = blocks("sh")
+    code = "".join(blocks("sh"))
     (tmp_path / "short.toml").write_text("forms_steps = 20\nstep_steps = 2\n")
     for line in code.splitlines():
         name, *words = shlex.split(re.sub(r"--count \d+", "--count 2000", line))
         words += ["--config", "short.toml"] if words[0] == "train" else []
         run([str(SCRIPTS / name), *words], tmp_path)
-    assert (tmp_path / "report/evaluate.png").exists()
+    for name in ("evaluate.png", "replayed.nc", "report.html"):
+        assert (tmp_path / "report" / name).exists()
