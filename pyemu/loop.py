@@ -104,6 +104,7 @@ class Loop:
         self._best = {name: t.clone() for name, t in self.learner.state_dict().items()}
         self._error, self._loss, self._count = math.inf, 0.0, 0
         self._damping = dict.fromkeys(self._refined, _DAMPING)
+        self._errors = dict[str, float]()
         self._begin()
 
     @property
@@ -187,16 +188,30 @@ class Loop:
         row["loss"] = self._loss / self._count
         row["validation"] = float(self.mean(self._sheet))
         error = row["validation"]
+        if stage == REFINE:
+            self._keep()
         if stage == STEP or self.done in (self.config.forms_steps, self._first(STEP)):
             score = metrics.mean(judge(self.mean.chain, self._steps))
             row["mean_r2"] = score
             error = 1.0 - score if stage == STEP else error
-        if error < self._error:
+        if stage != REFINE and error < self._error:
             self._error = error
             self._best = {name: t.clone() for name, t in self.mean.state_dict().items()}
         self._loss, self._count = 0.0, 0
         self.rows.append(row)
         return row
+
+    def _keep(self) -> None:
+        """Keep each refined network whose own error is its least yet, whatever the others do."""
+        now = self.mean.state_dict()
+        for name in self._refined:
+            network = self.mean.chain.networks[name]
+            assert isinstance(network, Network)
+            error = float(lesson_loss(network, self._sheet[name]))
+            if error < self._errors.get(name, math.inf):
+                self._errors[name] = error
+                prefix = f"chain.networks.{name}."
+                self._best |= {key: t.clone() for key, t in now.items() if key.startswith(prefix)}
 
     def best(self) -> Chain:
         """Chain of the weights that were best on validation."""
@@ -221,6 +236,7 @@ class Loop:
         plain = {
             "done": self.done,
             "damping": self._damping,
+            "errors": self._errors,
             "error": self._error,
             "loss": self._loss,
             "count": self._count,
@@ -240,7 +256,7 @@ class Loop:
         checkpoint.restore(self._optimizer, checkpoint.under("optimizer", tensors))
         self.done, self.rows = told["done"], told["rows"]
         self._error, self._loss, self._count = told["error"], told["loss"], told["count"]
-        self._damping = told["damping"]
+        self._damping, self._errors = told["damping"], told["errors"]
 
 
 def scores(chain: Chain, given: Steps) -> dict[str, Any]:
