@@ -106,7 +106,7 @@ def test_refusals(results: Path, tmp_path: Path) -> None:
     facts["figures"]["groups"] = "gone.png"
     (tmp_path / "gone.json").write_text(json.dumps(facts))
     refused(tmp_path / "gone.json", "gone.png: a result names it, but there is no such file")
-    facts["model_file"] = str(path_of("exact"))
+    facts["model_file"] = str(path_of("accurate"))
     (tmp_path / "other.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match="one report, one model"):
         report.write([results / "online.json", tmp_path / "other.json"], page)
