@@ -67,7 +67,13 @@ typedef struct m7emu_model m7emu_model;
 typedef struct m7emu_options {
   uint32_t struct_size; /* sizeof(m7emu_options) */
   int32_t device;       /* M7EMU_DEVICE_CPU or the index of a GPU */
+  const char *engine;   /* "native", which null means, or "torch" */
 } m7emu_options;
+/* Engine "torch" runs any model file in torch, in a Python inside the process: it needs
+ * libm7emu_torch, which is loaded when it is asked for, and the packages pyemu and torch (of
+ * $VIRTUAL_ENV, or of the Python it was built with). Start it after MPI_Init, and do not fork
+ * afterwards. Python stays when models are closed. Bits do not depend on the block where torch's do
+ * not: on the CPU. */
 
 /* One block of columns. struct_size is sizeof the struct; new members are added at the end. */
 typedef struct m7emu_block {

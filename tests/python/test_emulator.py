@@ -212,7 +212,7 @@ def step_float(model: Emulator, state: dict[str, Array], timestep: float) -> dic
         setattr(block, variable.name, column(environment, place))
     block.h2so4, block.mass = column(prognostic, 0), column(prognostic, 1)
     block.number = column(prognostic, 1 + len(MASSES))
-    assert lib.m7emu_step_float(model._model, block) == lib.M7EMU_OK
+    assert lib.m7emu_step_float(model._advance.args[0], block) == lib.M7EMU_OK
     return pyemu.state.unpack(prognostic.astype(float), pyemu.variables.PROGNOSTICS)
 
 
