@@ -97,6 +97,8 @@ class Model:
     def step(self, block: Any) -> int:
         """Advance a block (`m7emu_block *` or `m7emu_block_float *` of cffi); M7EMU_OK.
 
+        A cell that is refused, or of which nothing finite comes, is left as it is, with flag 3.
+
         Raises
         ------
         ValueError
@@ -130,9 +132,10 @@ class Model:
         ]
         after = torch.cat([p.prognostic.T for p in pieces], dim=1)[:, :cells]
         shown = torch.cat([p.diagnostic.T for p in pieces], dim=1)[:, :cells]
+        shown = shown.clamp(min=0.0)  # in air as there is none a solution's density is below 0
         flag = torch.cat([p.flag for p in pieces])[:cells]
         negatives = (before < 0.0).sum(dim=0, dtype=torch.int32)[:cells]
-        fit = fit[:cells]
+        fit = fit[:cells] & after.isfinite().all(dim=0) & shown.isfinite().all(dim=0)
 
         whole = bool(fit.all())
         for table, found in ((_PROGNOSTIC, after), (_DIAGNOSTIC, shown)):
@@ -149,7 +152,7 @@ class Model:
         told = {
             "flag": torch.where(fit, flag, lib.M7EMU_FLAG_INVALID),
             "uncertainty": (~fit).to(after.dtype),
-            "negatives": negatives,
+            "negatives": torch.where(fit, negatives, 0),
         }
         for name, found in told.items():
             field = fields.get(name, 1)

@@ -15,6 +15,7 @@
 #include <dlfcn.h>
 #include <fenv.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,8 @@ static void initialise(char *text, size_t length) {
   char path[4096];
   PyPreConfig before;
   PyConfig config;
+  struct sigaction interrupt;
+  sigaction(SIGINT, NULL, &interrupt);
   interpreter(path, sizeof path);
   if (home_is_wrong(text, length))
     return;
@@ -109,6 +112,9 @@ static void initialise(char *text, size_t length) {
     snprintf(text, length, "%s", status.err_msg ? status.err_msg : "no reason is given");
     return;
   }
+  Py_XDECREF(PyImport_ImportModule("signal")); /* takes SIGINT when it is first imported */
+  PyErr_Clear();
+  sigaction(SIGINT, &interrupt, NULL);
   PyEval_SaveThread(); /* any thread may now take the interpreter */
 }
 

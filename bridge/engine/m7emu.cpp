@@ -92,7 +92,7 @@ std::int32_t load_torch(const m7emu_torch_engine *&engine) {
   static_assert(M7EMU_ABI_VERSION == 1);
   Dl_info here;
   void *library = nullptr;
-  if (dladdr(reinterpret_cast<const void *>(&last_message), &here) && here.dli_fname) {
+  if (dladdr(name, &here) && here.dli_fname) {
     const std::string own = here.dli_fname;
     library = dlopen((own.substr(0, own.rfind('/') + 1) + name).c_str(), RTLD_NOW | RTLD_LOCAL);
   }
