@@ -140,6 +140,9 @@ def bench(
     frontier: Annotated[
         bool, typer.Option("--frontier", help="Error against the converged M7 over cost.")
     ] = False,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Cost of each learned form and layer in the engine.")
+    ] = False,
     model: Annotated[
         list[str] | None,
         typer.Option(help="Emulators beside it, names or files [default: shipped]."),
@@ -147,7 +150,9 @@ def bench(
     cells: Annotated[
         int | None, typer.Option(min=16, help="Cells [default: 8192 timed, 8000 judged].")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of timing.")] = 15,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Rounds of timing, for --latency twenty times.")
+    ] = 15,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the states.")] = 1,
     days: Annotated[float, typer.Option(min=0, help="Days of --frontier's rollouts.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="For what is not timed, 0: all cores.")] = 1,
@@ -165,8 +170,8 @@ def bench(
     from pyemu.emulator import shipped
     from pyemu.files import check_target, replaced, write_json
 
-    if not (reference or convergence or frontier):
-        raise typer.BadParameter("choose --reference, --convergence or --frontier")
+    if not (reference or convergence or frontier or latency):
+        raise typer.BadParameter("choose --reference, --convergence, --frontier or --latency")
     console = Console()
     with plain_errors():
         facts: dict[str, Any] = {}
@@ -183,6 +188,12 @@ def bench(
             costs = harness.cost(cells or 8192, rounds, seed=seed, models=models, watch=watch)
             facts["reference"] = [asdict(row) for row in costs]
             console.print(harness.cost_table(costs))
+        if latency:
+            from pyemu.latency import table
+
+            facts["latency"] = table(20 * rounds, seed=seed, watch=progress("rounds"))
+            for name, cost in facts["latency"].items():
+                console.print(f"{name:28} {cost:8.1f} ns per cell", highlight=False)
         if convergence:
             count = cells or 8000
             rows = harness.convergence(count, seed, watch=progress("timesteps"))

@@ -35,6 +35,7 @@ def to_model(
             targets=tuple(told["targets"]),
             layers=tuple(modelfile.Layer(**layer) for layer in told["layers"]),
             tensors=tensors,
+            bypass=told.get("bypass", True),
         )
     return modelfile.Model(
         title=title,

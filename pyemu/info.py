@@ -34,10 +34,14 @@ def tables(model: Model) -> RenderableType:
     for heading in ("block", "form", "layers", "parameters"):
         chain.add_column(heading, justify="right" if heading == "parameters" else "left")
     for block in model.chain:
-        if block.network is None:
+        if not block.forms:
             chain.add_row(block.block, block.form, "", "")
-            continue
-        data = model.networks[block.network]
-        widths = [str(len(data.features)), *(f"{x.outputs} {x.activation}" for x in data.layers)]
-        chain.add_row(block.block, block.form, " - ".join(widths), str(data.parameters))
+        for form, name in block.forms.items():
+            data = model.networks[name]
+            kinds = [("" if x.operation == "dense" else f" {x.operation}") for x in data.layers]
+            widths = [
+                f"{x.outputs}{k} {x.activation}" for x, k in zip(data.layers, kinds, strict=True)
+            ]
+            layers = " - ".join([str(len(data.features)), *widths])
+            chain.add_row(form, f"network {name}", layers, str(data.parameters))
     return Group(head, chain)

@@ -1,5 +1,6 @@
 """What the networks are taught: the exact forms at the records' states, then the step itself."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,9 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyemu.blocks import coagulation, properties, water
+from pyemu.blocks import ageing, coagulation, condensation, nucleation, properties, water
 from pyemu.blocks.chain import Chain
+from pyemu.blocks.learned import MOLECULES, NETWORKS, columns_of, particle_features
+from pyemu.blocks.modes import INSOLUBLE_NAMES
 from pyemu.blocks.network import Network
+from pyemu.blocks.numerics import columns, ratio
 from pyemu.blocks.settings import Settings
 from pyemu.feed import Places
 from pyemu.metrics import SMALL, r2
@@ -24,7 +28,7 @@ _PIECE = 65536
 
 
 class Lesson(NamedTuple):
-    """Features and targets of a network, and which count; all (n, ...)."""
+    """Features and targets of a network, which features are there, and the targets' weights."""
 
     features: Tensor
     there: Tensor
@@ -51,8 +55,9 @@ Air = tuple[Tensor, Tensor, Tensor]
 def lessons(settings: Settings, cells: Cells, learned: Sequence[str]) -> Sheet:
     """Evaluate the exact forms of the `learned` blocks at the states before the step, float64."""
     environment, before = _double(cells.environment), _double(cells.before).clamp(min=0.0)
-    pieces = zip(environment.split(_PIECE), before.split(_PIECE), strict=True)
-    sheets = [_lessons(settings, air, state, learned) for air, state in pieces]
+    timestep = _double(cells.timestep)
+    pieces = zip(*(x.split(_PIECE) for x in (environment, before, timestep)), strict=True)
+    sheets = [_lessons(settings, air, state, dt, learned) for air, state, dt in pieces]
     return {
         name: Lesson(*(torch.cat(parts) for parts in zip(*(s[name] for s in sheets), strict=True)))
         for name in sheets[0]
@@ -60,7 +65,11 @@ def lessons(settings: Settings, cells: Cells, learned: Sequence[str]) -> Sheet:
 
 
 def _lessons(
-    settings: Settings, environment: Tensor, state: Tensor, learned: Sequence[str]
+    settings: Settings,
+    environment: Tensor,
+    state: Tensor,
+    timestep: Tensor,
+    learned: Sequence[str],
 ) -> Sheet:
     pressure, temperature, humidity = (environment[:, index(n, ENVIRONMENT)] for n in _AIR)
     air = pressure, temperature, humidity
@@ -68,13 +77,18 @@ def _lessons(
     number = state[:, [index(v.name, PROGNOSTICS) for v in NUMBERS]]
     uptake = water.uptake(settings, *air)
     none = torch.zeros_like(number[:, 0])
+    found = properties.particles(settings, uptake, mass, number, none)
     sheet: Sheet = {}
-    if "coagulation" in learned:
-        found = properties.particles(settings, uptake, mass, number, none)
-        sheet["coagulation"] = _kernels(settings, air, found, number)
-    if "water" in learned:
-        dry = properties.dry_particles(settings, mass, number, none)
-        sheet["water"] = _solutions(settings, air, dry.molecules)
+    for name in learned:
+        if name == "water":
+            sheet[name] = _solutions(settings, air)
+        elif name == "salt":
+            sheet[name] = _salts(humidity)
+        elif name == "nucleation":
+            gas = _gas_left(settings, environment, state, timestep, found, number)
+            sheet[name] = _clusters(temperature, humidity, gas)
+        else:
+            sheet[name] = _rates(settings, name, air, found, number)
     return sheet
 
 
@@ -93,10 +107,10 @@ def take_lessons(sheet: Sheet, rows: Places) -> Sheet:
 
 
 def lesson_loss(network: Network, lesson: Lesson) -> Tensor:
-    """Mean square error of the targets that count: ln K, ln W and density, all relative errors."""
+    """Weighted mean square error: of logarithms and densities, all relative errors."""
     given = network(lesson.features, lesson.there)
-    wrong = torch.where(lesson.known, given - lesson.targets, 0.0)
-    return wrong.square().sum() / lesson.known.sum().clamp(min=1)
+    wrong = torch.where(lesson.known > 0.0, given - lesson.targets, 0.0)
+    return (lesson.known * wrong.square()).sum() / lesson.known.sum().clamp(min=1.0)
 
 
 def steps(cells: Cells) -> Steps:
@@ -164,31 +178,110 @@ def _double(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor
     return torch.from_numpy(np.asarray(values, dtype=np.float64))
 
 
-def _kernels(settings: Settings, air: Air, found: properties.Particles, number: Tensor) -> Lesson:
+def _rates(
+    settings: Settings, name: str, air: Air, found: properties.Particles, number: Tensor
+) -> Lesson:
+    """Give what a network of the particles gives: sinks, kernels, coatings, or all of them."""
     pressure, temperature, _ = air
-    state = (pressure, temperature, found.wet_radius, found.density)
-    kernel = coagulation.kernels(settings, *state, number).kernel
-    features, there = coagulation.kernel_features(*state)
-    known = kernel > 0.0
-    targets = torch.log(torch.where(known, kernel, 1.0))
-    return Lesson(features=features, there=there, targets=targets, known=known)
+    radius = found.wet_radius
+    kernel = coagulation.kernels(settings, pressure, temperature, radius, found.density, number)
+    each = torch.ones_like(radius)
+    sink = condensation.condensation_sink(settings, pressure, temperature, radius, each)
+    coats = ageing.coating(settings, radius)
+    exact = {
+        "condensation": sink,
+        "coagulation": kernel.kernel,
+        "ageing": columns(coats[mode] for mode in INSOLUBLE_NAMES),
+    }
+    values = torch.cat([exact[form].T for form in (exact if name == "trunk" else (name,))]).T
+    form = NETWORKS[name]
+    features, there = particle_features(pressure, temperature, radius, found.density)
+    places = columns_of(form.features, NETWORKS["trunk"].features)
+    known = values > 0.0
+    targets = torch.log(torch.where(known, values, 1.0))
+    return Lesson(features[:, places], there[:, places], targets, known.double())
 
 
-def _solutions(settings: Settings, air: Air, molecules: Tensor) -> Lesson:
-    acid = molecules > 0.0
-    molecules = torch.where(acid, molecules, 1e3)
+def _solutions(settings: Settings, air: Air) -> Lesson:
+    """Sulfuric acid at the five sizes between which the learned form interpolates."""
+    features = water.solution_features(*air)
+    molecules = torch.tensor(MOLECULES, dtype=features.dtype).expand(len(features), -1)
     solution = water.uptake(settings, *air).solution(molecules)
-    fed: list[Tensor] = []  # what the chain itself would give a network
-    blank = Network.hidden(water.FEATURES, water.TARGETS, ())
-    blank.register_forward_pre_hook(lambda _, given: fed.append(given[0]))
-    with torch.no_grad():
-        water.uptake(settings, *air, blank).solution(molecules)
-    features = fed[0]
-    targets = torch.stack((torch.log(solution.weight_percent), solution.density), dim=-1)
-    known = acid[..., None].expand_as(targets)
-    return Lesson(
-        features=features,
-        there=acid[..., None].expand_as(features),
-        targets=targets,
-        known=known,
+    targets = torch.cat((torch.log(solution.weight_percent).T, solution.density.T)).T
+    return _of_all(features, targets)
+
+
+def _salts(humidity: Tensor) -> Lesson:
+    """Water of the salts, where they are not dry."""
+    features = water.salt_features(humidity)
+    targets = columns(torch.log(water.per_salt(features[:, 0], s)) for s in water.SALTS)
+    lesson = _of_all(features, targets)
+    wet = humidity >= water.DELIQUESCENCE
+    return lesson._replace(known=lesson.known * wet[:, None])
+
+
+def _of_all(features: Tensor, targets: Tensor) -> Lesson:
+    there = torch.ones_like(features, dtype=torch.bool)
+    return Lesson(features, there, targets, torch.ones_like(targets))
+
+
+def _gas_left(
+    settings: Settings,
+    environment: Tensor,
+    state: Tensor,
+    timestep: Tensor,
+    found: properties.Particles,
+    number: Tensor,
+) -> Tensor:
+    """Gas that condensation leaves to nucleation, where there is no cloud [cm-3] (n,)."""
+    pressure, temperature, cloud, production = (
+        environment[:, index(n, ENVIRONMENT)]
+        for n in ("pressure", "temperature", "cloud_fraction", "h2so4_production")
     )
+    gas = state[:, index("h2so4", PROGNOSTICS)]
+    production = torch.maximum(production, -gas / timestep)
+    if settings.older or not settings.condensation:
+        gas = (gas + production * timestep).clamp(min=0.0)
+        production = torch.zeros_like(gas)
+    if settings.condensation:
+        sink = condensation.condensation_sink(
+            settings, pressure, temperature, found.wet_radius, number
+        )
+        gas = condensation.condense(settings, timestep, cloud, production, gas, sink).gas
+    if settings.older:
+        return gas
+    return ratio(gas, 1.0 - cloud, cloud < 1.0)
+
+
+def _clusters(temperature: Tensor, humidity: Tensor, gas: Tensor) -> Lesson:
+    """Rate and cluster, bent towards a constant where M7's limits make them 0 anyhow.
+
+    Where the limits are far off, a network only has to stay on their other side; weights are
+    greatest at the edge of a cluster of four, where M7 goes from its highest rates to none.
+    """
+    features, there = nucleation.features_of(temperature, humidity, gas)
+    ln_rate, ln_cluster, fraction = nucleation.critical_cluster(*features.unbind(1))
+    ln_least, ln_four = math.log(nucleation.RATES[0]), math.log(nucleation.LEAST_CLUSTER)
+    targets = columns(
+        (
+            _bent(ln_rate.clamp(max=nucleation.LN_RATE_MAX), ln_least - 2.0, 4.0),
+            -_bent(-_bent(ln_cluster, ln_four - 0.7, 0.5), -5.0, 1.0),
+            -_bent(-_bent(ln_cluster + torch.log(fraction), -1.0, 0.5), -5.0, 1.0),
+        )
+    )
+    fast, large = ln_rate > ln_least - 2.0, ln_cluster > ln_four - 0.5
+    edge = 1.0 + 4.0 * torch.exp(-(((ln_cluster - ln_four) / 0.2) ** 2))
+    known = columns(
+        (
+            torch.where(large, torch.where(fast, 1.0, 0.1), 1e-3),
+            torch.where(fast, torch.where(large, 10.0 * edge, 1.0), 1e-2),
+            torch.where(fast & large, 5.0, 1e-3),
+        )
+    )
+    return Lesson(features, there, targets, known * (gas > 0.0)[:, None])
+
+
+def _bent(x: Tensor, low: float, scale: float) -> Tensor:
+    """Go on as a logarithm below `low`, smoothly."""
+    below = torch.log1p((low - x).clamp(min=0.0) / scale)
+    return torch.where(x < low, low - scale * below, x)

@@ -11,11 +11,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pyemu import checkpoint, metrics
 from pyemu.blocks.chain import Chain
+from pyemu.blocks.learned import OF_AIR
 from pyemu.blocks.network import Network
 from pyemu.blocks.settings import Settings
 from pyemu.feed import Feed, Share
 from pyemu.lessons import (
     SCORED,
+    Lesson,
     Sheet,
     Steps,
     judge,
@@ -28,11 +30,13 @@ from pyemu.lessons import (
     take_steps,
     tendencies,
 )
+from pyemu.refine import improve
 from pyemu.trainconfig import TrainConfig
 
 Row = dict[str, Any]
 
-FORMS, STEP = "forms", "step"
+FORMS, REFINE, STEP = "forms", "refine", "step"
+_DAMPING = 0.1
 _CLIP = 1.0
 
 
@@ -54,7 +58,9 @@ class Loop:
         self.mean = Learner(Chain(chosen, config.networks()), config.asinh)  # over past weights
         self._whole: torch.nn.Module = self.learner
         if world > 1:
-            self._whole = DistributedDataParallel(self.learner, broadcast_buffers=False)
+            self._whole = DistributedDataParallel(
+                self.learner, broadcast_buffers=False, find_unused_parameters=True
+            )
         sample = share.spread(config.calibration)
         for name, lesson in lessons(chosen, sample, config.learned).items():
             flat = [t.reshape(-1, t.shape[-1]) for t in lesson]
@@ -64,31 +70,52 @@ class Loop:
         held_cells = held.spread(config.validation)
         self._sheet = single(lessons(chosen, held_cells, config.learned))
         self._steps = steps(held_cells)
+        self._refined = [n for n in config.learned if n in OF_AIR and config.refine_steps]
+        plain = [n for n in config.learned if n not in self._refined] or config.learned
+        least = min((len(networks[n].targets) for n in self._refined), default=1)
         drawn: dict[str, Any] = {"seed": config.seed, "rank": rank, "world": world}
         drawn["buffer"] = config.buffer
         self._feeds: dict[str, Feed[Any]] = {
             FORMS: Feed(
                 share,
-                lambda cells: single(lessons(chosen, cells, config.learned)),
+                lambda cells: single(lessons(chosen, cells, plain)),
                 take_lessons,
                 batch=config.forms_batch,
+                **drawn,
+            ),
+            REFINE: Feed(
+                share,
+                lambda cells: single(lessons(chosen, cells, self._refined)),
+                take_lessons,
+                batch=config.refine_batch // least,
                 **drawn,
             ),
             STEP: Feed(share, steps, take_steps, batch=config.step_batch, **drawn),
         }
         self._best = {name: t.clone() for name, t in self.learner.state_dict().items()}
         self._error, self._loss, self._count = math.inf, 0.0, 0
+        self._damping = dict.fromkeys(self._refined, _DAMPING)
         self._begin()
 
     @property
     def stage(self) -> str:
         """Stage of the next step."""
-        return FORMS if self.done < self.config.forms_steps else STEP
+        if self.done < self.config.forms_steps:
+            return FORMS
+        return REFINE if self.done < self._first(STEP) else STEP
+
+    def _first(self, stage: str) -> int:
+        """Count the steps before a stage."""
+        config = self.config
+        refined = config.forms_steps + config.refine_steps
+        return {FORMS: 0, REFINE: config.forms_steps, STEP: refined}[stage]
 
     def step(self) -> Row | None:
         """Make one step; a row of the curves where one is due."""
         config, stage = self.config, self.stage
-        first = 0 if stage == FORMS else config.forms_steps
+        first = self._first(stage)
+        if stage == REFINE:
+            return self._refine(self.done - first)
         length = config.forms_steps if stage == FORMS else config.step_steps
         if stage == STEP and self.done == first:
             self.learner.load_state_dict(self._best)
@@ -108,6 +135,27 @@ class Loop:
         if self.done % config.curve_every and self.done not in (config.forms_steps, config.total):
             return None
         return self._judge(stage, rate)
+
+    def _refine(self, step: int) -> Row | None:
+        """Make one step of the second stage, which takes the best weights further."""
+        if step == 0:
+            self.learner.load_state_dict(self._best)
+        sheet = self._feeds[REFINE](step)
+        for name in self._refined:
+            network = self.learner.chain.networks[name]
+            assert isinstance(network, Network)
+            count = max(1, self.config.refine_batch // len(network.targets))
+            lesson = Lesson(*(t[:count] for t in sheet[name]))
+            damping = self._damping[name]
+            self._damping[name], error = improve(
+                network, lesson.features, lesson.there, lesson.targets, lesson.known, damping
+            )
+            self._loss += error / len(self._refined)
+        self.mean.load_state_dict(self.learner.state_dict())
+        self._count, self.done = self._count + 1, self.done + 1
+        if self.done % self.config.curve_every and self.done != self._first(STEP):
+            return None
+        return self._judge(REFINE, 0.0)
 
     def _begin(self) -> None:
         """Begin a stage: a new optimizer, and the mean weights where the weights are."""
@@ -129,7 +177,7 @@ class Loop:
         row["loss"] = self._loss / self._count
         row["validation"] = float(self.mean(self._sheet))
         error = row["validation"]
-        if stage == STEP or self.done == self.config.forms_steps:
+        if stage == STEP or self.done in (self.config.forms_steps, self._first(STEP)):
             score = metrics.mean(judge(self.mean.chain, self._steps))
             row["mean_r2"] = score
             error = 1.0 - score if stage == STEP else error
@@ -160,7 +208,13 @@ class Loop:
         tensors = {
             f"{part}.{name}": t for part, found in parts.items() for name, t in found.items()
         }
-        plain = {"done": self.done, "error": self._error, "loss": self._loss, "count": self._count}
+        plain = {
+            "done": self.done,
+            "damping": self._damping,
+            "error": self._error,
+            "loss": self._loss,
+            "count": self._count,
+        }
         return tensors, {**plain, "rows": self.rows, "identity": dict(identity)}
 
     def start(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -176,6 +230,7 @@ class Loop:
         checkpoint.restore(self._optimizer, checkpoint.under("optimizer", tensors))
         self.done, self.rows = told["done"], told["rows"]
         self._error, self._loss, self._count = told["error"], told["loss"], told["count"]
+        self._damping = told["damping"]
 
 
 def scores(chain: Chain, given: Steps) -> dict[str, Any]:

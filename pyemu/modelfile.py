@@ -35,23 +35,43 @@ of each stage and the processes act together in its strides (`pyemu.blocks.stage
 the converged M7.
 
 The chain is always these nine blocks in this order (emulator.md section 2); `form` is "exact", or
-"network" for `water` and `coagulation`. A network reads features z and gives targets y::
+"network" for `water`, `condensation`, `nucleation`, `coagulation` and `ageing`. The water of sea
+salt may have a network of its own: `water` then names it as `salt`, beside `network` or alone.
+`condensation`, `coagulation` and `ageing` may name one network together, which gives the targets of
+all that name it (a trunk). A network reads features z and gives targets y::
 
     z = (feature - feature_mean)/feature_scale      <network>.feature_mean, .feature_scale (f,)
-    h = z; for each layer: h = activation(weight h + bias)   <network>.<i>.weight (out, in), .bias
+    h = z; h = layer(h) for each layer
     y = target_mean + target_scale*(h + bypass z)   <network>.bypass (t, f), .target_mean, ...
 
-Activations: "none", "relu", "silu", "tanh". A feature of a mode without particles (radius 0) takes
+A network whose entry says `"bypass": false` has none. Layers by their `operation`::
+
+    dense      activation(weight h + bias)          <network>.<i>.weight (out, in), .bias (out,)
+    residual   h + activation(weight h + bias)      in == out
+    gated      activation(weight h + bias)*(gate_weight h + gate_bias)
+    low_rank   activation(weight (factor h) + bias) .factor (rank, in), .weight (out, rank); `rank`
+
+Activations: "none", "relu", "silu", "tanh". Features and targets may come in any order; of its
+features a network may leave some out. A feature of a mode without particles (radius 0) takes
 its feature_mean, so that z = 0. `<network>.feature_low` and `.feature_high` (f,) bound what the
 network was trained on: beyond them a cell is flagged 1, beyond by more than half their distance 2.
 
-- `coagulation`: features `ln_wet_radius_<mode>` [ln cm] and `density_<mode>` [g cm-3] of the seven
-  modes, `temperature` [K], `ln_pressure` [ln Pa]; targets `ln_kernel_<a>_<b>` [ln(cm3 s-1)] of the
-  sixteen pairs in the order of `m7_coagulation`. Where a mode is empty (section 11's thresholds)
-  the kernel is 0 exactly.
-- `water`: once per soluble mode, features `ln_molecules` (H2SO4 per particle), `temperature`,
-  `relative_humidity` (both clipped as in section 8.1), `ln_pressure`; targets `ln_weight_percent`,
-  `solution_density`. Sea salt stays exact.
+- `condensation`, `coagulation`, `ageing`: features `ln_wet_radius_<mode>` [ln cm] and
+  `density_<mode>` [g cm-3] of the seven modes, `temperature` [K], `ln_pressure` [ln Pa]. Targets
+  of `condensation`: `ln_sink_<mode>` [ln(cm3 s-1)], the sink per particle of the seven modes, of
+  `coagulation`: `ln_kernel_<a>_<b>` [ln(cm3 s-1)] of the sixteen pairs in the order of
+  `m7_coagulation`, of `ageing`: `ln_coating_<mode>`, the molecules that coat the mean particle of
+  KI, AI, CI. Where a mode is empty (section 11's thresholds; radius 0) kernel, sink and coating
+  are 0 exactly.
+- `water`: features `temperature`, `relative_humidity` (both clipped as in section 8.1),
+  `ln_pressure`; targets `ln_weight_percent_<n>` and `solution_density_<n>` [g cm-3] of particles of
+  n = 1e1, 1e4, 1e7, 1e10, 1e13 molecules: between these weight-% and density are quartics in ln n.
+- `salt`: features `water_activity` a (clipped to 0.45 ... 1) and `ln_subsaturation`, ln(1.01 - a);
+  targets `ln_water_per_nacl`, `_na2so4`, `_h2so4` [ln(kg mol-1)]. Below 0.45 salt is dry exactly.
+- `nucleation`: features `temperature`, `ln_saturation`, `ln_gas` [ln cm-3] (clipped as in section
+  10.1), `known` where there is gas; targets `ln_nucleation_rate` [ln(cm-3 s-1)],
+  `ln_cluster_molecules`, `ln_cluster_h2so4`: molecules in a critical cluster, all and H2SO4.
+  M7's limits stay: nothing forms below a rate of 1e-7 or of a cluster below 4.
 """
 
 import hashlib
@@ -69,8 +89,9 @@ from pyemu.files import replaced
 from pyemu.modelspec import (
     ACTIVATIONS,
     CHAIN,
-    FEATURES,
+    KNOWN,
     LEARNED,
+    OF_PARTICLES,
     OPERATIONS,
     TARGETS,
     check_settings,
@@ -93,32 +114,58 @@ class Layer:
     activation: str = "none"
     inputs: int
     outputs: int
+    rank: int = 0
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:
-            raise ValueError(f"operation '{self.operation}' is not known; this reads 'dense'")
+            allowed = ", ".join(OPERATIONS)
+            raise ValueError(f"operation '{self.operation}' is not known; allowed is {allowed}")
+        if (self.operation == "low_rank") != (self.rank > 0):
+            raise ValueError(f"rank {self.rank} of a layer of operation '{self.operation}'")
+        if self.operation == "residual" and self.inputs != self.outputs:
+            raise ValueError(f"a residual layer of {self.inputs} inputs and {self.outputs} outputs")
         if self.activation not in ACTIVATIONS:
             allowed = ", ".join(ACTIVATIONS)
             raise ValueError(f"activation '{self.activation}' is not known; allowed is {allowed}")
         if self.inputs < 1 or self.outputs < 1:
             raise ValueError(f"a layer of {self.inputs} inputs and {self.outputs} outputs")
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each of its tensors."""
+        told: dict[str, tuple[int, ...]] = {
+            "weight": (self.outputs, self.rank or self.inputs),
+            "bias": (self.outputs,),
+        }
+        if self.operation == "gated":
+            told |= {"gate_weight": (self.outputs, self.inputs), "gate_bias": (self.outputs,)}
+        return told | {"factor": (self.rank, self.inputs)} if self.rank else told
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One block of the chain: exact, or a network by its name."""
+    """One block of the chain: exact, or a network by its name; `water` has a second, of salt."""
 
     block: str
     form: str = "exact"
     network: str | None = None
+    salt: str | None = None
 
     def __post_init__(self) -> None:
         if self.form not in ("exact", "network"):
             raise ValueError(f"{self.block} has form '{self.form}'; allowed is exact, network")
-        if (self.form == "network") != (self.network is not None):
+        if (self.form == "network") != bool(self.forms):
             raise ValueError(f"{self.block}: form '{self.form}' with network {self.network!r}")
         if self.network is not None and self.block not in LEARNED:
             raise ValueError(f"{self.block} cannot be a network; {', '.join(LEARNED)} can")
+        if self.salt is not None and self.block != "water":
+            raise ValueError(f"{self.block} has no network 'salt'; water has")
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """Learned form, which is the block's or `salt`, -> its network."""
+        told = {self.block: self.network, "salt": self.salt}
+        return {form: name for form, name in told.items() if name is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +212,7 @@ class NetworkData:
     targets: tuple[str, ...]
     layers: tuple[Layer, ...]
     tensors: Mapping[str, Tensor]
+    bypass: bool = True
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -184,10 +232,11 @@ class NetworkData:
         told: dict[str, tuple[int, ...]] = {
             f"feature_{name}": many for name in ("mean", "scale", "low", "high")
         }
-        told |= {"target_mean": few, "target_scale": few, "bypass": few + many}
+        told |= {"target_mean": few, "target_scale": few}
+        if self.bypass:
+            told["bypass"] = few + many
         for place, layer in enumerate(self.layers):
-            told[f"{place}.weight"] = (layer.outputs, layer.inputs)
-            told[f"{place}.bias"] = (layer.outputs,)
+            told |= {f"{place}.{name}": shape for name, shape in layer.shapes.items()}
         return told
 
     @property
@@ -234,18 +283,25 @@ class Model:
         check_settings(self.settings)
         if tuple(block.block for block in self.chain) != CHAIN:
             raise ValueError(f"the chain is not {', '.join(CHAIN)}")
-        used = {block.network: block.block for block in self.chain if block.network is not None}
+        used: dict[str, list[str]] = {}
+        for block in self.chain:
+            for form, name in block.forms.items():
+                used.setdefault(name, []).append(form)
         for name in sorted({*used} ^ {*self.networks}):
             missing = name not in self.networks
             raise ValueError(
                 f"network '{name}' is {'not there' if missing else 'not in the chain'}"
             )
-        for name, block in used.items():
-            data = self.networks[name]
-            if data.features != FEATURES[block]:
-                raise ValueError(f"network '{name}' does not take the features of {block}")
-            if data.targets != TARGETS[block]:
-                raise ValueError(f"network '{name}' does not give the targets of {block}")
+        for name, forms in used.items():
+            data, told = self.networks[name], ", ".join(forms)
+            if len(forms) > 1 and not set(forms) <= set(OF_PARTICLES):
+                raise ValueError(f"{told} cannot share network '{name}'")
+            if len(set(data.features)) != len(data.features) or not (
+                set(data.features) <= set(KNOWN[forms[0]])
+            ):
+                raise ValueError(f"network '{name}' does not take the features of {told}")
+            if sorted(data.targets) != sorted(t for form in forms for t in TARGETS[form]):
+                raise ValueError(f"network '{name}' does not give the targets of {told}")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -267,7 +323,15 @@ class Model:
                 name: {
                     "features": list(data.features),
                     "targets": list(data.targets),
-                    "layers": [asdict(layer) for layer in data.layers],
+                    "layers": [
+                        {
+                            key: value
+                            for key, value in asdict(layer).items()
+                            if key != "rank" or value
+                        }
+                        for layer in data.layers
+                    ],
+                    **({} if data.bypass else {"bypass": False}),
                 }
                 for name, data in self.networks.items()
             },
@@ -352,6 +416,7 @@ def _model(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
                 targets=tuple(data["targets"]),
                 layers=tuple(Layer(**layer) for layer in data["layers"]),
                 tensors=own,
+                bypass=data.get("bypass", True),
             )
         except (ValueError, TypeError) as error:
             raise ValueError(f"network '{name}': {error}") from None

@@ -17,10 +17,12 @@ CHAIN = (
     "ageing",
     "merging",
 )
-LEARNED = ("water", "coagulation")
+LEARNED = ("water", "condensation", "nucleation", "coagulation", "ageing")
 """Blocks that may be a network."""
+OF_PARTICLES = ("condensation", "coagulation", "ageing")
+"""Those whose networks read the particles, and that may share one."""
 ACTIVATIONS = ("none", "relu", "silu", "tanh")
-OPERATIONS = ("dense",)
+OPERATIONS = ("dense", "residual", "gated", "low_rank")
 PAIRS = tuple(
     (first, second)
     for first, others in (
@@ -32,18 +34,31 @@ PAIRS = tuple(
     for second in others.split()
 )
 """Modes that collide, in the order of `fortran/m7/m7_coagulation.f90`."""
+_INSOLUBLE = tuple(mode.name for mode in MODES if not mode.soluble)
+_RADII = tuple(f"ln_wet_radius_{mode.name}" for mode in MODES)
+_AIR = ("temperature", "ln_pressure")
+_SIZES = ("1e1", "1e4", "1e7", "1e10", "1e13")
 FEATURES = {
-    "coagulation": (
-        *(f"ln_wet_radius_{mode.name}" for mode in MODES),
-        *(f"density_{mode.name}" for mode in MODES),
-        "temperature",
-        "ln_pressure",
-    ),
-    "water": ("ln_molecules", "temperature", "relative_humidity", "ln_pressure"),
+    "water": ("temperature", "relative_humidity", "ln_pressure"),
+    "salt": ("water_activity", "ln_subsaturation"),
+    "condensation": (*_RADII, *_AIR),
+    "nucleation": ("temperature", "ln_saturation", "ln_gas"),
+    "coagulation": (*_RADII, *(f"density_{mode.name}" for mode in MODES), *_AIR),
+    "ageing": tuple(f"ln_wet_radius_{mode}" for mode in _INSOLUBLE),
 }
+"""What a network of a block, or of the sea salt of `water`, reads by default."""
+KNOWN = FEATURES | dict.fromkeys(OF_PARTICLES, FEATURES["coagulation"])
+"""What it may read."""
 TARGETS = {
+    "water": (
+        *(f"ln_weight_percent_{size}" for size in _SIZES),
+        *(f"solution_density_{size}" for size in _SIZES),
+    ),
+    "salt": tuple(f"ln_water_per_{salt}" for salt in ("nacl", "na2so4", "h2so4")),
+    "condensation": tuple(f"ln_sink_{mode.name}" for mode in MODES),
+    "nucleation": ("ln_nucleation_rate", "ln_cluster_molecules", "ln_cluster_h2so4"),
     "coagulation": tuple(f"ln_kernel_{first}_{second}" for first, second in PAIRS),
-    "water": ("ln_weight_percent", "solution_density"),
+    "ageing": tuple(f"ln_coating_{mode}" for mode in _INSOLUBLE),
 }
 CHOICES = {
     "profile": ("ham2", "m7_2004"),

@@ -21,7 +21,8 @@ import xarray as xr
 from torch import distributed
 
 from pyemu import checkpoint, modelfile, reference
-from pyemu.blocks.chain import LEARNED, Chain
+from pyemu.blocks.chain import Chain
+from pyemu.blocks.learned import FORMS
 from pyemu.blocks.settings import Settings
 from pyemu.calibrate import Calibration
 from pyemu.exchange import to_model
@@ -151,7 +152,7 @@ def to_learn(calibration: Calibration) -> tuple[str, ...]:
     """Blocks that do not reproduce the records, matter for the score, and have a learned form."""
     if calibration.mean_r2 > _ENOUGH:
         return ()
-    return tuple(name for name in calibration.missed if name in LEARNED)
+    return tuple(name for name in calibration.missed if name in FORMS)
 
 
 def _calibrated(calibration: Calibration) -> Settings:

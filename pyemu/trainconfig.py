@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 
-from pyemu.blocks.chain import LEARNED
+from pyemu.blocks.learned import FORMS, NETWORKS, OF_PARTICLES
 from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
@@ -22,13 +22,17 @@ class TrainConfig:
 
     Parameters
     ----------
-    coagulation, water
-        Widths of the hidden layers; empty keeps the exact form where it reproduces the records.
+    coagulation, condensation, ageing, water, salt, nucleation, trunk
+        Widths of the hidden layers of each network; empty keeps the exact form where it reproduces
+        the records. `trunk` gives what the first three give. `salt` is the water of sea salt.
     activation
         Of the hidden layers.
     forms_steps, forms_batch, forms_rate
         First stage, on the exact forms: batches, cells of each, and learning rate at the start,
         which falls to 0 as a cosine.
+    refine_steps, refine_batch
+        Then, for the networks of the air: Levenberg-Marquardt steps, and residuals (cells times
+        targets) of each.
     step_steps, step_batch, step_rate
         Second stage, end to end on the tendencies of the step.
     foreign_steps, foreign_rate
@@ -46,11 +50,18 @@ class TrainConfig:
     """
 
     coagulation: tuple[int, ...] = ()
+    condensation: tuple[int, ...] = ()
+    ageing: tuple[int, ...] = ()
     water: tuple[int, ...] = ()
+    salt: tuple[int, ...] = ()
+    nucleation: tuple[int, ...] = ()
+    trunk: tuple[int, ...] = ()
     activation: str = "silu"
     forms_steps: int = 6000
     forms_batch: int = 4096
     forms_rate: float = 4e-3
+    refine_steps: int = 0
+    refine_batch: int = 16384
     step_steps: int = 400
     step_batch: int = 1024
     step_rate: float = 1e-4
@@ -76,7 +87,7 @@ class TrainConfig:
             elif type(value) is not type(setting.default):
                 kind = type(setting.default).__name__
                 raise ValueError(f"{setting.name} = {value!r}; allowed is a value of type {kind}")
-        for name in LEARNED:
+        for name in NETWORKS:
             if any(not isinstance(w, int) or w < 1 for w in getattr(self, name)):
                 raise ValueError(f"{name} = {getattr(self, name)}; widths are [1, inf)")
         least = dict.fromkeys(("forms_steps", "forms_batch", "step_batch", "buffer"), 1)
@@ -85,6 +96,8 @@ class TrainConfig:
             "foreign_steps": 1,
             "checkpoint_every": 1,
             "step_steps": 0,
+            "refine_steps": 0,
+            "refine_batch": 1,
             "seed": 0,
             "asinh": 0,
             "weight_decay": 0,
@@ -98,6 +111,9 @@ class TrainConfig:
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
         Network.hidden(("x",), ("y",), (1,), self.activation)  # refuses an unknown one
+        twice = [name for name in OF_PARTICLES if self.trunk and getattr(self, name)]
+        if twice:
+            raise ValueError(f"{twice[0]} has a network of its own and is in the trunk")
 
     @classmethod
     def read(cls, path: Path | None, **changes: Any) -> Self:
@@ -116,13 +132,14 @@ class TrainConfig:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Blocks that become networks."""
-        return tuple(name for name in LEARNED if getattr(self, name))
+        """Networks that there are."""
+        return tuple(name for name in NETWORKS if getattr(self, name))
 
     @property
     def total(self) -> int:
-        """Steps of both stages; none where there is nothing to learn."""
-        return self.forms_steps + self.step_steps if self.learned else 0
+        """Steps of all stages; none where there is nothing to learn."""
+        steps = self.forms_steps + self.refine_steps + self.step_steps
+        return steps if self.learned else 0
 
     def learning(self, blocks: Iterable[str], *, foreign: Iterable[str] = ()) -> Self:
         """Let networks learn `blocks`, too, with the usual widths where none are given.
@@ -138,8 +155,8 @@ class TrainConfig:
         foreign = tuple(foreign)
         changes: dict[str, Any] = {}
         for name in (*blocks, *foreign):
-            if name not in LEARNED:
-                allowed = ", ".join(LEARNED)
+            if name not in FORMS:
+                allowed = ", ".join(FORMS)
                 raise ValueError(f"block {name!r} has no learned form; allowed is {allowed}")
             if not getattr(self, name):
                 changes[name] = _WIDTHS
@@ -152,6 +169,6 @@ class TrainConfig:
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return {
-                name: Network.hidden(*LEARNED[name], getattr(self, name), self.activation)
+                name: Network.hidden(*NETWORKS[name], getattr(self, name), self.activation)
                 for name in self.learned
             }

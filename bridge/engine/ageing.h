@@ -7,7 +7,19 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
+// Molecules of a coating, and NS particles to make it: bounds beyond all that can be, for float
+// [1].
+constexpr double coat_max = 1.0e17;
 constexpr double coating_min = 2.2e-16; // molecules per particle below which nothing is coated [1]
+
+// Molecules that coat the mean particle of each insoluble mode, of ambient radius [cm].
+template <class T>
+M7EMU_INLINE void coatings(const Parameters<T> &p, const pack<T> (&radius)[n_mode],
+                           pack<T> (&coat)[n_insoluble]) {
+  for (int k = 0; k < n_insoluble; ++k)
+    coat[k] =
+        min(pack<T>(p.coat_factor[k]) * radius[ki + k] * radius[ki + k], pack<T>(T(coat_max)));
+}
 
 // Shares of the number and of the mass of insoluble mode k that join the soluble mode of its size:
 // those particles whose coating is complete. `coat`: molecules that coat the mean particle;

@@ -12,6 +12,9 @@ namespace M7EMU_SET {
 M7EMU_TABLE double accommodation[n_mode] = {1.0, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3};
 // Share of the gas that the 2004 generation condenses at most in a step [1]
 constexpr double euler_limit = 0.95;
+// Bound of a learned sink per particle that nothing in an atmosphere reaches; it keeps float from
+// overflowing [cm3 s-1].
+constexpr double sink_max = 1.0e9;
 // Cloud droplets form on the largest soluble mode there is.
 M7EMU_TABLE int cloud_order[n_mode] = {cs, as, ks, ns, ci, ai, ki};
 

@@ -52,14 +52,14 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
     const R part = (mean - middle) / (edge - middle);
     number[1] = select(small, part, above);
     mass[1] = select(small, part * edge * per_mean, mass[1]);
-    mass[0] = select(small, one - mass[1], mass[0]);
+    mass[0] = select(small, max(one - mass[1], zero), mass[0]);
     // The 2004 generation takes a share as small as this for none.
     grown = grown & (above * count > R(p.least_merged));
   } else {
     number[1] = select(small, leaves / edge, above);
     grown = grown & (above * count > zero);
   }
-  number[0] = select(small, one - number[1], below);
+  number[0] = select(small, max(one - number[1], zero), below);
   for (int i = 0; i < 2; ++i) {
     const R unmoved = i == 0 ? one : zero;
     mass[i] = select(grown, mass[i], unmoved);

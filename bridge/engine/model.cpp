@@ -74,22 +74,62 @@ constexpr const char *blocks[] = {"properties", "water",       "condensation",
                                   "nucleation", "coagulation", "number",
                                   "transfer",   "ageing",      "merging"};
 
-std::vector<std::string> coagulation_features() {
-  std::vector<std::string> names;
-  for (const char *mode : mode_names)
-    names.push_back(std::string("ln_wet_radius_") + mode);
-  for (const char *mode : mode_names)
-    names.push_back(std::string("density_") + mode);
-  names.push_back("temperature");
-  names.push_back("ln_pressure");
+using Names = std::vector<std::string>;
+
+Names with_modes(const char *prefix, int first, int last) {
+  Names names;
+  for (int k = first; k <= last; ++k)
+    names.push_back(prefix + std::string(mode_names[k]));
   return names;
 }
-std::vector<std::string> coagulation_targets() {
-  std::vector<std::string> names;
-  for (int pair = 0; pair < n_pair; ++pair)
-    names.push_back(std::string("ln_kernel_") + mode_names[pair_first[pair]] + "_" +
-                    mode_names[pair_second[pair]]);
+Names joined(Names names, const Names &more) {
+  names.insert(names.end(), more.begin(), more.end());
   return names;
+}
+
+// A learned form: the block that may have it, features that its network may read, targets that it
+// gives, and the number of the first of these among those of networks that it may share.
+struct Form {
+  const char *block, *key;
+  Names features, targets;
+  int first;
+  const Network *Program::*slot;
+};
+
+std::vector<Form> learned_forms() {
+  const Names particles =
+      joined(joined(with_modes("ln_wet_radius_", ns, ci), with_modes("density_", ns, ci)),
+             {"temperature", "ln_pressure"});
+  Names kernels, solutions;
+  for (int pair = 0; pair < n_pair; ++pair)
+    kernels.push_back(std::string("ln_kernel_") + mode_names[pair_first[pair]] + "_" +
+                      mode_names[pair_second[pair]]);
+  for (const char *property : {"ln_weight_percent_", "solution_density_"})
+    for (const char *size : {"1e1", "1e4", "1e7", "1e10", "1e13"})
+      solutions.push_back(std::string(property) + size);
+  return {{"water",
+           "network",
+           {"temperature", "relative_humidity", "ln_pressure"},
+           solutions,
+           0,
+           &Program::water},
+          {"water",
+           "salt",
+           {"water_activity", "ln_subsaturation"},
+           {"ln_water_per_nacl", "ln_water_per_na2so4", "ln_water_per_h2so4"},
+           0,
+           &Program::salt},
+          {"nucleation",
+           "network",
+           {"temperature", "ln_saturation", "ln_gas"},
+           {"ln_nucleation_rate", "ln_cluster_molecules", "ln_cluster_h2so4"},
+           0,
+           &Program::nucleation},
+          {"condensation", "network", particles, with_modes("ln_sink_", ns, ci), particle_ln_sink,
+           &Program::condensation},
+          {"coagulation", "network", particles, kernels, particle_ln_kernel, &Program::coagulation},
+          {"ageing", "network", particles, with_modes("ln_coating_", ki, ci), particle_ln_coating,
+           &Program::ageing}};
 }
 
 // A value as it is told in a message: JSON, cut short. Never walks deep into a hostile file.
@@ -481,36 +521,58 @@ private:
     static const json nothing = json::object();
     const json &networks =
         meta.contains("networks") ? member(meta, "networks", "object", "m7emu") : nothing;
-    std::set<std::string> used;
+    const std::vector<Form> forms = learned_forms();
+    std::map<std::string, std::vector<const Form *>> users; // of each network
     for (std::size_t i = 0; i < std::size(blocks); ++i) {
       const std::string where = "chain[" + std::to_string(i) + "]";
       const std::string block = member(chain[i], "block", "string", where).get<std::string>();
       choice(block, blocks, where + ".block");
       if (block != blocks[i])
         malformed(where + " is block \"" + block + "\", expected \"" + blocks[i] + "\"");
-      only(chain[i], {"block", "form", "network"}, where + " (" + block + ")");
-      const bool learnable = block == "water" || block == "coagulation";
-      std::vector<const char *> forms = {"exact"};
-      if (learnable)
-        forms.push_back("network");
+      only(chain[i], {"block", "form", "network", "salt"}, where + " (" + block + ")");
+      std::vector<const Form *> of_block;
+      for (const Form &form : forms)
+        if (block == form.block)
+          of_block.push_back(&form);
+      std::vector<const char *> known = {"exact"};
+      if (!of_block.empty())
+        known.push_back("network");
       const std::string form = member(chain[i], "form", "string", where).get<std::string>();
-      if (choice(form, forms, where + " (" + block + ").form") == 0)
+      if (choice(form, known, where + " (" + block + ").form") == 0)
         continue;
-      const std::string name = member(chain[i], "network", "string", where).get<std::string>();
-      used.insert(name);
-      const json &entry = member(networks, name.c_str(), "object", "networks");
-      if (block == "water") {
-        read_network(name, entry,
-                     {"ln_molecules", "temperature", "relative_humidity", "ln_pressure"},
-                     {"ln_weight_percent", "solution_density"}, model.water);
-        model.program.water = &model.water;
-      } else {
-        read_network(name, entry, coagulation_features(), coagulation_targets(), model.coagulation);
-        model.program.coagulation = &model.coagulation;
-      }
+      bool any = false;
+      for (const Form *learned : of_block)
+        if (chain[i].contains(learned->key)) {
+          users[member(chain[i], learned->key, "string", where).get<std::string>()].push_back(
+              learned);
+          any = true;
+        }
+      if (!any)
+        malformed(where + ": 'network' is missing");
     }
+    Network *next = model.networks;
+    for (const auto &[name, served] : users) {
+      const std::string where = "network " + name;
+      Names targets;
+      std::vector<int> numbers;
+      for (const Form *form : served) {
+        if (form->features != served[0]->features)
+          malformed(where + " cannot serve both " + served[0]->block + " and " + form->block);
+        targets = joined(targets, form->targets);
+        for (std::size_t i = 0; i < form->targets.size(); ++i)
+          numbers.push_back(form->first + static_cast<int>(i));
+        model.program.*form->slot = next;
+      }
+      const json &entry = member(networks, name.c_str(), "object", "networks");
+      read_network(name, entry, served[0]->features, targets, *next);
+      for (int i = 0; i < next->n_targets; ++i)
+        next->target[i] = numbers[static_cast<std::size_t>(next->target[i])];
+      ++next;
+    }
+    if (model.program.stages > 0 && model.program.nucleation)
+      refuse(M7EMU_ERROR_UNSUPPORTED, "a step in stages nucleates exactly; it takes no network");
     for (const auto &entry : networks.items())
-      if (!used.count(entry.key()))
+      if (!users.count(entry.key()))
         malformed("networks: no block of the chain uses '" + entry.key().substr(0, 60) + "'");
     for (const auto &[name, tensor] : tensors)
       if (!tensor.used)
@@ -540,7 +602,7 @@ private:
                     const std::vector<std::string> &features,
                     const std::vector<std::string> &targets, Network &network) {
     const std::string where = "network " + name;
-    only(entry, {"features", "targets", "layers"}, where);
+    only(entry, {"features", "targets", "layers", "bypass"}, where);
     static_assert(max_features == max_targets);
     network.n_features = read_names(entry, "features", where, features, network.feature);
     network.n_targets = read_names(entry, "targets", where, targets, network.target);
@@ -571,9 +633,9 @@ private:
     const float *target_scale = tensor(name + ".target_scale", {t});
     std::copy(target_mean, target_mean + t, network.target_mean);
     std::copy(target_scale, target_scale + t, network.target_scale);
-    network.bypass = {
-        tiles(tensor(name + ".bypass", {t, f}), network.n_targets, network.n_features), nullptr,
-        network.n_features, network.n_targets, activation_none};
+    const bool straight =
+        !entry.contains("bypass") || member(entry, "bypass", "boolean", where).get<bool>();
+    network.bypass = straight ? linear(name + ".bypass", "", t, f) : Linear{};
 
     const json &layers = member(entry, "layers", "array", where);
     if (layers.empty())
@@ -587,10 +649,12 @@ private:
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const std::string layer = name + "." + std::to_string(i);
       const std::string here = where + ", layer " + std::to_string(i);
-      const char *operations[] = {"dense"}, *activations[] = {"none", "relu", "silu", "tanh"};
-      choice(member(layers[i], "operation", "string", here).get<std::string>(), operations,
-             here + ": operation");
-      only(layers[i], {"operation", "activation", "inputs", "outputs"}, here);
+      const char *operations[] = {"dense", "residual", "gated", "low_rank"};
+      const char *activations[] = {"none", "relu", "silu", "tanh"};
+      const auto operation = static_cast<Operation>(
+          choice(member(layers[i], "operation", "string", here).get<std::string>(), operations,
+                 here + ": operation"));
+      only(layers[i], {"operation", "activation", "inputs", "outputs", "rank"}, here);
       const int activation =
           choice(member(layers[i], "activation", "string", here).get<std::string>(), activations,
                  here + ": activation");
@@ -605,18 +669,43 @@ private:
         refuse(M7EMU_ERROR_UNSUPPORTED, here + ": " + std::to_string(outputs) +
                                             " outputs; this library runs 1 to " +
                                             std::to_string(max_width));
-      const float *bias = tensor(layer + ".bias", {outputs});
-      float *padded = model.floats(padded_to_tiles(outputs));
-      std::copy(bias, bias + outputs, padded);
-      network.layer[i] = {tiles(tensor(layer + ".weight", {outputs, inputs}),
-                                static_cast<int>(outputs), static_cast<int>(inputs)),
-                          padded, static_cast<int>(inputs), static_cast<int>(outputs),
-                          static_cast<Activation>(activation)};
+      const std::uint64_t rank =
+          operation == operation_low_rank
+              ? natural(member(layers[i], "rank", "number", here), here + ": rank")
+              : inputs;
+      if (rank == 0 || rank > max_width)
+        refuse(M7EMU_ERROR_UNSUPPORTED, here + ": rank " + std::to_string(rank) +
+                                            "; this library runs 1 to " +
+                                            std::to_string(max_width));
+      if (operation == operation_residual && inputs != outputs)
+        malformed(here + ": residual with " + std::to_string(inputs) + " inputs and " +
+                  std::to_string(outputs) + " outputs");
+      network.layer[i] = {operation, static_cast<Activation>(activation),
+                          linear(layer + ".weight", layer + ".bias", outputs, rank), Linear{}};
+      if (operation == operation_gated)
+        network.layer[i].second =
+            linear(layer + ".gate_weight", layer + ".gate_bias", outputs, inputs);
+      if (operation == operation_low_rank)
+        network.layer[i].second = linear(layer + ".factor", "", rank, inputs);
       width = outputs;
     }
     if (width != t)
       malformed(where + ": the last layer has " + std::to_string(width) + " outputs, expected " +
                 std::to_string(t));
+  }
+
+  // A linear map from its tensors; `bias` may be "".
+  Linear linear(const std::string &weight, const std::string &bias, std::uint64_t outputs,
+                std::uint64_t inputs) {
+    Linear map = {nullptr, nullptr, static_cast<int>(inputs), static_cast<int>(outputs)};
+    map.weight = tiles(tensor(weight, {outputs, inputs}), map.outputs, map.inputs);
+    if (!bias.empty()) {
+      const float *given = tensor(bias, {outputs});
+      float *padded = model.floats(padded_to_tiles(outputs));
+      std::copy(given, given + outputs, padded);
+      map.bias = padded;
+    }
+    return map;
   }
 
   static std::size_t padded_to_tiles(std::uint64_t outputs) {

@@ -1,4 +1,4 @@
-// Small dense networks over lanes, in float: each output is summed over the inputs in their order,
+// Small networks over lanes, in float: each output is summed over the inputs in their order,
 // so that bits are the same for any number of lanes.
 #pragma once
 
@@ -12,45 +12,82 @@ namespace M7EMU_SET {
 constexpr int padded_width =
     (max_width + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
 
+constexpr float target_max = 1.0e30f; // bound of what a network gives
+
 // By how much of its range the furthest feature of a cell lies outside it.
 struct Guard {
   pack<float> excess = pack<float>(0.0f);
 };
 
-M7EMU_INLINE pack<float> activate(Activation activation, pack<float> x) {
+template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x) {
   using R = pack<float>;
   const R zero = R(0.0f), one = R(1.0f);
-  switch (activation) {
-  case activation_relu:
+  if constexpr (activation == activation_relu) {
     return max(x, zero);
-  case activation_silu:
-    return x / (one + exp_of<float>(zero - x));
-  case activation_tanh: {
+  } else if constexpr (activation == activation_silu) {
+    using traits = real_traits<float>;
+    const exponential<float> e =
+        exponential_parts<float>(min(max(zero - x, R(traits::exp_low)), R(traits::exp_high)));
+    return x / (one + (e.power + e.power * e.rest));
+  } else if constexpr (activation == activation_tanh) {
     R left, lost;
     decay<float>(R(2.0f) * max(x, zero - x), left, lost);
     const R size = lost / (one + left);
     return select(x < zero, zero - size, size);
-  }
-  default:
+  } else {
     return x;
   }
 }
 
 // outputs = activation(weight inputs + bias)
-M7EMU_FUNCTION void dense(const Layer &layer, const pack<float> *inputs, pack<float> *outputs) {
+template <Activation activation>
+M7EMU_FUNCTION void bent(const Linear &map, const pack<float> *inputs, pack<float> *outputs) {
   using R = pack<float>;
-  const float *weight = layer.weight;
-  for (int o = 0; o < layer.outputs; o += outputs_per_tile) {
+  const float *weight = map.weight;
+  for (int o = 0; o < map.outputs; o += outputs_per_tile) {
     R sum[outputs_per_tile];
     for (int j = 0; j < outputs_per_tile; ++j)
-      sum[j] = layer.bias ? R(layer.bias[o + j]) : R(0.0f);
-    for (int i = 0; i < layer.inputs; ++i, weight += outputs_per_tile) {
+      sum[j] = map.bias ? R(map.bias[o + j]) : R(0.0f);
+    for (int i = 0; i < map.inputs; ++i, weight += outputs_per_tile) {
       const R x = inputs[i];
       for (int j = 0; j < outputs_per_tile; ++j)
         sum[j] = sum[j] + x * R(weight[j]);
     }
     for (int j = 0; j < outputs_per_tile; ++j)
-      outputs[o + j] = activate(layer.activation, sum[j]);
+      outputs[o + j] = activate<activation>(sum[j]);
+  }
+}
+
+M7EMU_FUNCTION void linear(const Linear &map, Activation activation, const pack<float> *inputs,
+                           pack<float> *outputs) {
+  switch (activation) {
+  case activation_relu:
+    return bent<activation_relu>(map, inputs, outputs);
+  case activation_silu:
+    return bent<activation_silu>(map, inputs, outputs);
+  case activation_tanh:
+    return bent<activation_tanh>(map, inputs, outputs);
+  default:
+    return bent<activation_none>(map, inputs, outputs);
+  }
+}
+
+// What a layer makes of `inputs`; `room` is for what lies between. No two may overlap.
+M7EMU_FUNCTION void apply(const Layer &layer, const pack<float> *inputs, pack<float> *room,
+                          pack<float> *outputs) {
+  if (layer.operation == operation_low_rank) {
+    linear(layer.second, activation_none, inputs, room);
+    linear(layer.first, layer.activation, room, outputs);
+    return;
+  }
+  linear(layer.first, layer.activation, inputs, outputs);
+  if (layer.operation == operation_residual) {
+    for (int i = 0; i < layer.first.outputs; ++i)
+      outputs[i] = inputs[i] + outputs[i];
+  } else if (layer.operation == operation_gated) {
+    linear(layer.second, activation_none, inputs, room);
+    for (int i = 0; i < layer.first.outputs; ++i)
+      outputs[i] = outputs[i] * room[i];
   }
 }
 
@@ -60,7 +97,7 @@ M7EMU_FUNCTION void evaluate(const Network &network, const pack<float> *feature,
                              const pack<float> *present, pack<float> *target, Guard &guard) {
   using R = pack<float>;
   const R zero = R(0.0f);
-  R z[max_features], one_side[padded_width], other_side[padded_width], straight[max_targets];
+  R z[max_features], one_side[padded_width], other_side[padded_width], room[padded_width];
   for (int i = 0; i < network.n_features; ++i) {
     const R x = feature[network.feature[i]];
     const auto here = present[network.feature[i]] > zero;
@@ -72,14 +109,19 @@ M7EMU_FUNCTION void evaluate(const Network &network, const pack<float> *feature,
   const R *h = z;
   R *next = one_side;
   for (int l = 0; l < network.n_layers; ++l) {
-    dense(network.layer[l], h, next);
+    apply(network.layer[l], h, room, next);
     h = next;
     next = h == one_side ? other_side : one_side;
   }
-  dense(network.bypass, z, straight);
-  for (int i = 0; i < network.n_targets; ++i)
-    target[network.target[i]] =
-        R(network.target_mean[i]) + R(network.target_scale[i]) * (h[i] + straight[i]);
+  if (network.bypass.weight)
+    linear(network.bypass, activation_none, z, room);
+  for (int i = 0; i < network.n_targets; ++i) {
+    const R y = R(network.target_mean[i]) +
+                R(network.target_scale[i]) * (network.bypass.weight ? h[i] + room[i] : h[i]);
+    // Of a wild network: what is no number becomes the least, the first of max's arguments giving
+    // way.
+    target[network.target[i]] = min(max(y, R(-target_max)), R(target_max));
+  }
 }
 
 } // namespace M7EMU_SET

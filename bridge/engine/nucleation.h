@@ -5,6 +5,7 @@
 
 #include "cells.h"
 #include "math.h"
+#include "network.h"
 #include "parameters.h"
 
 namespace m7emu {
@@ -101,6 +102,20 @@ M7EMU_FUNCTION void critical_fraction(pack<double> t, pack<double> s, pack<doubl
   slope = R(0.0000504021689382576) * t - R(0.003499978417957668);
 }
 
+// M7's limits: where the rate or the cluster is too small nothing forms.
+M7EMU_INLINE void limit(const Switches &switches, pack<double> temperature, pack<double> saturation,
+                        pack<double> gas, pack<double> cluster, pack<double> &rate,
+                        pack<double> &molecules) {
+  using R = pack<double>;
+  rate = min(rate, R(rate_max));
+  auto inside = (rate >= R(rate_min)) & (cluster >= R(cluster_min));
+  if (switches.older)
+    inside = inside & (gas >= R(gas_min)) & (saturation >= R(saturation_min)) &
+             (temperature >= R(temperature_min)) & (temperature <= R(temperature_max));
+  rate = select(inside, rate, R(0.0));
+  molecules = select(inside, molecules, R(0.0));
+}
+
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
 // 10.1). Outside the fit's range the 2004 generation does not nucleate, ham2 evaluates at its edge.
 M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature,
@@ -124,31 +139,57 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature
     ln_cluster = ln_cluster + factor[k] * (R(c[0]) + t * (R(c[1]) + t * (R(c[2]) + t * R(c[3]))) +
                                            R(c[4]) * per_x);
   }
-  rate = min(exp_of<double>(min(max(ln_rate, R(-700.0)), R(25.0))), R(rate_max));
+  rate = exp_of<double>(min(max(ln_rate, R(-700.0)), R(25.0)));
   const R cluster = exp_of<double>(min(max(ln_cluster, R(-700.0)), R(700.0)));
-  auto inside = (rate >= R(rate_min)) & (cluster >= R(cluster_min));
-  if (switches.older)
-    inside = inside & (gas >= R(gas_min)) & (saturation >= R(saturation_min)) &
-             (temperature >= R(temperature_min)) & (temperature <= R(temperature_max));
-  rate = select(inside, rate, R(0.0));
-  molecules = select(inside, x * cluster, R(0.0));
+  molecules = x * cluster;
+  limit(switches, temperature, saturation, gas, cluster, rate, molecules);
+}
+
+// The same by a network.
+M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &switches,
+                                       pack<double> temperature, pack<double> saturation,
+                                       pack<double> gas, pack<double> &rate,
+                                       pack<double> &molecules, Guard &guard) {
+  using D = pack<double>;
+  using R = pack<float>;
+  R feature[n_nucleation_features], present[n_nucleation_features], target[n_nucleation_targets];
+  feature[nucleation_temperature] =
+      to<float>(min(max(temperature, D(temperature_min)), D(temperature_max)));
+  feature[nucleation_ln_saturation] =
+      log_of<float>(to<float>(min(max(saturation, D(saturation_min)), D(1.0))));
+  feature[nucleation_ln_gas] = log_of<float>(to<float>(min(max(gas, D(gas_min)), D(gas_max))));
+  for (int i = 0; i < n_nucleation_features; ++i)
+    present[i] = to<float>(select(gas > D(0.0), D(1.0), D(0.0)));
+  evaluate(network, feature, present, target, guard);
+  for (int i = 0; i < n_nucleation_targets; ++i)
+    target[i] = exp_of<float>(min(max(target[i], R(-30.0f)), R(25.0f)));
+  rate = to<double>(target[nucleation_ln_rate]);
+  molecules = to<double>(target[nucleation_ln_cluster_h2so4]);
+  limit(switches, temperature, saturation, gas, to<double>(target[nucleation_ln_cluster_molecules]),
+        rate, molecules);
 }
 
 // What nucleates of the `gas` [cm-3] that condensation has left: molecules and particles [cm-3].
-// `sink` is the sum of the condensation sinks [s-1].
-M7EMU_FUNCTION void nucleate(const Switches &switches, double timestep, const Air &air,
-                             pack<double> sink, pack<double> gas, pack<double> &taken,
-                             pack<double> &formed) {
+// `sink` is the sum of the condensation sinks [s-1]; `network` gives the binary rate if there is
+// one.
+M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, double timestep,
+                             const Air &air, pack<double> sink, pack<double> gas,
+                             pack<double> &taken, pack<double> &formed, Guard &guard) {
   using R = pack<double>;
   const R zero = R(0.0), one = R(1.0), dt = R(timestep);
   taken = formed = zero;
   const R clear = switches.older ? one : one - air.cloud_fraction;
   const R within = select(clear > zero, gas / select(clear > zero, clear, one), zero);
-  const bool binary = switches.vehkamaki && any(ln_gas(to<float>(within)) > nucleation_bound(air));
+  const bool binary =
+      switches.vehkamaki &&
+      (network ? any(within > zero) : any(ln_gas(to<float>(within)) > nucleation_bound(air)));
   if (!binary && switches.organic == Settings::no_organic)
     return;
   R rate = zero, molecules = zero;
-  if (binary)
+  if (binary && network)
+    learned_nucleation(*network, switches, air.temperature, air.relative_humidity, within, rate,
+                       molecules, guard);
+  else if (binary)
     vehkamaki(switches, air.temperature, air.relative_humidity, within, rate, molecules);
   const R epsilon = R(real_traits<double>::epsilon);
   if (switches.older) {

@@ -7,6 +7,7 @@
 namespace m7emu {
 
 enum Activation { activation_none, activation_relu, activation_silu, activation_tanh };
+enum Operation { operation_dense, operation_residual, operation_gated, operation_low_rank };
 
 constexpr int outputs_per_tile = 8; // of a dense layer that are computed together
 constexpr int max_width = 256;      // of a layer
@@ -14,28 +15,46 @@ constexpr int max_layers = 16;
 constexpr int max_features = 32, max_targets = 32;
 
 // Features of the networks, in the order of their numbers; `<mode>` runs over the modes.
-enum {
-  coagulation_ln_wet_radius = 0,
-  coagulation_density = n_mode,
-  coagulation_temperature = 2 * n_mode,
-  coagulation_ln_pressure,
-  n_coagulation_features
+enum { // of condensation, coagulation and ageing
+  particle_ln_wet_radius = 0,
+  particle_density = n_mode,
+  particle_temperature = 2 * n_mode,
+  particle_ln_pressure,
+  n_particle_features
 };
 enum {
-  water_ln_molecules,
-  water_temperature,
-  water_relative_humidity,
-  water_ln_pressure,
-  n_water_features
+  particle_ln_sink = 0,
+  particle_ln_kernel = n_mode,
+  particle_ln_coating = n_mode + n_pair,
+  n_particle_targets = n_mode + n_pair + n_insoluble
 };
-enum { water_ln_weight_percent, water_solution_density, n_water_targets };
+enum { water_temperature, water_relative_humidity, water_ln_pressure, n_water_features };
+// Sizes at which a network tells the solution: 10, 1e4, ..., 1e13 molecules in a particle.
+constexpr int n_size = 5;
+constexpr double ln_middle_size = 16.11809565095832, ln_size_step = 6.907755278982137;
+enum { water_ln_weight_percent = 0, water_solution_density = n_size, n_water_targets = 2 * n_size };
+enum { salt_activity, salt_ln_subsaturation, n_salt_features };
+constexpr int n_salt_targets = 3;
+enum { nucleation_temperature, nucleation_ln_saturation, nucleation_ln_gas, n_nucleation_features };
+enum {
+  nucleation_ln_rate,
+  nucleation_ln_cluster_molecules,
+  nucleation_ln_cluster_h2so4,
+  n_nucleation_targets
+};
+static_assert(n_particle_targets <= max_targets && n_particle_features <= max_features);
 
-// Weights (outputs, inputs) in tiles: all inputs of outputs 1 to 8, of 9 to 16, ..., the last tile
-// filled up with 0. Aligned to 64 bytes.
-struct Layer {
-  const float *weight, *bias; // bias is null for the bypass
+// weight inputs + bias. Weights (outputs, inputs) in tiles: all inputs of outputs 1 to 8, of 9 to
+// 16, ..., the last tile filled up with 0. Aligned to 64 bytes.
+struct Linear {
+  const float *weight, *bias; // bias may be null
   int inputs, outputs;
+};
+// `second` is the gate's map, or the first factor of a low rank.
+struct Layer {
+  Operation operation;
   Activation activation;
+  Linear first, second;
 };
 
 struct Network {
@@ -44,14 +63,16 @@ struct Network {
   float feature_mean[max_features], feature_per_scale[max_features];
   float feature_low[max_features], feature_high[max_features], feature_per_range[max_features];
   float target_mean[max_targets], target_scale[max_targets];
-  Layer layer[max_layers], bypass;
+  Layer layer[max_layers];
+  Linear bypass; // without weights where there is none
 };
 
 struct Program {
   Switches switches;
   Parameters<float> single_precision;
   Parameters<double> double_precision;
-  const Network *water, *coagulation; // null where the exact form is used
+  // Null where the exact form is used; forms of the particles may share one.
+  const Network *water, *salt, *nucleation, *condensation, *coagulation, *ageing;
   // Stages of the step and strides of each; no stages are M7's own single step.
   int stages, strides;
 };

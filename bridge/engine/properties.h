@@ -157,6 +157,26 @@ M7EMU_INLINE pack<T> median_radius(const Parameters<T> &p, int k, pack<T> volume
   return cube_root(volume) * pack<T>(p.radius_factor[k]);
 }
 
+// Water of AS or CS as sea salt [kg m-3], in double: it changes little in a step, and that little
+// is what hosts look at.
+template <int k, class S, class T>
+M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &solution,
+                               const State<S> &cells, pack<double> &water) {
+  using R = pack<double>;
+  const R sea_salt = to<double>(cells.mass[mass_index[k][ss]]);
+  const auto here =
+      (sea_salt > R(least_salt)) & (to<double>(cells.number[k]) > R(least_salt_number));
+  if (!any(here))
+    return;
+  const R sodium = sea_salt * R(1.0 / molar_mass_nacl);
+  const R sulfate = to<double>(cells.mass[mass_index[k][so4]]) * R(p.pmol_per_molecule);
+  const R paired = min(R(0.5) * sodium, sulfate);
+  const R taken = max(sodium - R(2.0) * paired, R(0.0)) * solution.exact_water_per_salt[nacl] +
+                  paired * solution.exact_water_per_salt[na2so4] +
+                  (sulfate - paired) * solution.exact_water_per_salt[h2so4];
+  water = select(here, taken * R(1.0e-6), water);
+}
+
 // Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt.
 template <int k, class T>
 M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
@@ -220,7 +240,7 @@ M7EMU_FUNCTION void dry_particles(const Parameters<T> &p, const Switches &switch
 }
 
 // Sizes, densities and water of all modes. `dissolve` tells what solution a
-// particle of so many molecules becomes (none where not present): the exact fit, or a network.
+// particle of so many molecules becomes: the exact fit, or a network's.
 template <class T, class Dissolve>
 M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
                                         const Solution<T> &solution, const Amounts<T> &x,
@@ -233,8 +253,7 @@ M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &
   dry_particle<cs>(p, switches, x, virtual_molecules, dry);
   for (int k = ns; k <= cs; ++k) {
     const auto acid = dry.molecules[k] > R(T(0));
-    dissolve(select(acid, dry.molecules[k], R(T(1.0e3))), select(acid, R(T(1)), R(T(0))),
-             droplets.percent[k], droplets.density[k]);
+    dissolve(select(acid, dry.molecules[k], R(T(1.0e3))), droplets.percent[k], droplets.density[k]);
     sizes.dry_radius[k] = median_radius(p, k, dry.volume[k]);
   }
   wet_particle<ns>(p, solution, x, dry, droplets, sizes);

@@ -23,11 +23,15 @@ namespace M7EMU_SET {
 // outgrown its middle falls back [1].
 constexpr double short_steps = 240.0;
 constexpr double least_sink = 1.0e-10; // below which nothing condenses [s-1]
+// A third of the power of the radius that the sink of a particle goes as: the part of a mode's sink
+// that follows its volume, the rest following its number; of NS to AS (NS is followed closer) [1].
+M7EMU_TABLE double by_volume[as + 1] = {0.0, 0.6, 0.4};
 
 // What does not change within a stage.
 template <class T> struct Rates {
-  pack<T> sink[n_mode];                             // per particle [cm3 s-1]
-  pack<T> kernel[n_pair];                           // as if there were NS [cm3 s-1]
+  pack<T> sink[n_mode];       // per particle [cm3 s-1]
+  pack<T> grown_sink[as + 1]; // and what of it goes with the mode's volume [cm3 um-3 s-1]
+  pack<T> kernel[n_pair];     // as if there were NS [cm3 s-1]
   pack<T> coat[n_insoluble], per_coat[n_insoluble]; // molecules that coat a particle [1]
   pack<T> ns_molecules, per_ns_molecules;           // of the NS particle they hold for [1]
   pack<T> sulfate_min[as + 1];                      // that a mode must gain to have a size
@@ -240,6 +244,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   for (int k = 0; k < n_mode; ++k)
     sink[k] = rates.sink[k] * number[k];
   sink[ns] = sink[ns] * surface;
+  for (int k = ks; k <= as; ++k)
+    sink[k] = sink[k] + rates.grown_sink[k] * course.volume.in[k];
   const R total =
       (((sink[ks] + sink[as]) + (sink[cs] + sink[ki])) + (sink[ai] + sink[ci])) + sink[ns];
   const auto acts = total > R(T(least_sink));
@@ -528,11 +534,12 @@ M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, 
 // A stage of `span` seconds in strides, from the particles' `sizes`, kernels and sinks at its
 // start.
 template <class S, class T>
-M7EMU_FUNCTION void
-stage(const Parameters<T> &p, const Switches &switches, double timestep, double span, int strides,
-      const Air &air, const Amounts<T> &x, const Sizes<T> &sizes, pack<T> ns_molecules,
-      const pack<T> (&sink)[n_mode], const pack<T> (&kernel)[n_pair], pack<T> nucleation_bound,
-      bool &has_burst, Burst &burst, State<S> &cells) {
+M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, double timestep,
+                          double span, int strides, const Air &air, const Amounts<T> &x,
+                          const Sizes<T> &sizes, pack<T> ns_molecules,
+                          const pack<T> (&sink)[n_mode], const pack<T> (&kernel)[n_pair],
+                          const pack<T> (&coat)[n_insoluble], pack<T> nucleation_bound,
+                          bool &has_burst, Burst &burst, State<S> &cells) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   Rates<T> rates;
@@ -546,8 +553,7 @@ stage(const Parameters<T> &p, const Switches &switches, double timestep, double 
   for (int pair = 0; pair < n_pair; ++pair)
     rates.kernel[pair] = kernel[pair];
   for (int k = 0; k < n_insoluble; ++k) {
-    const R r = sizes.wet_radius[ki + k];
-    rates.coat[k] = min(R(p.coat_factor[k]) * r * r, R(T(coat_max)));
+    rates.coat[k] = coat[k];
     rates.per_coat[k] = quotient(one, rates.coat[k]);
     rates.insoluble_volume[k] = zero;
     course.stays[k] = one;
@@ -583,6 +589,12 @@ stage(const Parameters<T> &p, const Switches &switches, double timestep, double 
     rates.any_cloud = any(rates.clear < one);
   }
   course.gas = to<T>(cells.gas);
+  for (int k = ks; k <= as; ++k) {
+    const R mean = quotient(course.start[k], course.volume.in[k]);
+    const R part = R(T(by_volume[k])) * select(mean > zero, rates.sink[k], zero);
+    rates.grown_sink[k] = part * mean;
+    rates.sink[k] = rates.sink[k] - part;
+  }
   settle(p, switches, sizes, course, rates);
   const T h = T(span / strides);
   for (int i = 0; i < strides; ++i)

@@ -178,8 +178,9 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
     cells.number[i] = clip(in.value[number + i], negatives);
 
   Sizes<Precision::size> sizes;
+  pack<double> water[n_soluble]; // [kg m-3]
   Guard guard;
-  advance<S>(program, block.timestep, air, cells, sizes, guard);
+  advance<S>(program, block.timestep, air, cells, sizes, water, guard);
 
   scatter(in, count, cells.gas, block.h2so4, at);
   for (int i = 0; i < n_mass; ++i)
@@ -197,7 +198,7 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
       scatter(in, count, to<S>(sizes.density[k]), block.density + k * plane, at);
   if (block.water)
     for (int k = 0; k < n_soluble; ++k)
-      scatter(in, count, to<S>(sizes.water[k]), block.water + k * plane, at);
+      scatter(in, count, to<S>(water[k]), block.water + k * plane, at);
 
   // Most blocks are fine throughout.
   if (in.all_valid && !any(guard.excess > pack<float>(0.0f)) && !any(negatives > R(S(0)))) {

@@ -32,58 +32,113 @@ template <class T> M7EMU_INLINE const Parameters<T> &parameters(const Program &p
     return program.double_precision;
 }
 
-// What solution a particle of H2SO4 becomes: section 8.1, or a network.
+// What solution a particle of H2SO4 becomes: section 8.1, or what a network tells of the air.
 template <class T> struct Dissolve {
   const Parameters<T> &p;
   const Solution<T> &solution;
-  const Network *network;
-  pack<float> *feature; // of the air, room for the mode's
-  Guard &guard;
+  bool learned;
 
-  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> present, pack<T> &percent,
-                               pack<T> &density) const {
-    if (!network) {
+  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> &percent, pack<T> &density) const {
+    if (!learned) {
       sulfuric_solution(p, solution, molecules, percent, density);
       return;
     }
     using R = pack<T>;
-    pack<float> here[n_water_features], target[n_water_targets];
-    for (int i = 0; i < n_water_features; ++i)
-      here[i] = to<float>(present);
-    feature[water_ln_molecules] = log_of<float>(to<float>(molecules));
-    evaluate(*network, feature, here, target, guard);
-    percent = to<T>(exp_of<float>(target[water_ln_weight_percent]));
-    percent = min(max(percent, R(p.floor_percent)), R(T(100)));
-    density = min(max(to<T>(target[water_solution_density]), R(T(1.0))), R(T(1.841)));
+    const R u = (log_of<T>(molecules) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
+    percent = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+    density = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
   }
 };
 
-// Kernels of section 11 by a network.
-template <class T>
-M7EMU_FUNCTION void
-learned_kernels(const Network &network, const Air &air, const pack<T> (&radius)[n_mode],
-                const pack<T> (&density)[n_mode], const pack<T> (&valid)[n_mode],
-                pack<T> (&kernel)[n_pair], Guard &guard) {
+// Coefficients of the quartic through values at -2, -1, 0, 1, 2.
+template <class T> M7EMU_FUNCTION void quartic(const pack<float> *y, pack<T> (&series)[n_size]) {
   using R = pack<float>;
-  R feature[n_coagulation_features], present[n_coagulation_features], target[n_pair];
-  for (int k = 0; k < n_mode; ++k) {
-    const R r = to<float>(radius[k]);
-    const auto some = r > R(0.0f);
-    present[coagulation_ln_wet_radius + k] = present[coagulation_density + k] =
-        select(some, R(1.0f), R(0.0f));
-    feature[coagulation_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
-    feature[coagulation_density + k] = to<float>(density[k]);
-  }
-  feature[coagulation_temperature] = to<float>(air.temperature);
-  feature[coagulation_ln_pressure] = log_of<float>(to<float>(air.pressure));
-  present[coagulation_temperature] = present[coagulation_ln_pressure] = R(1.0f);
-  evaluate(network, feature, present, target, guard);
-  for (int pair = 0; pair < n_pair; ++pair)
-    kernel[pair] = to<T>(min(exp_of<float>(target[pair]), R(float(kernel_max)))) *
-                   (valid[pair_first[pair]] * valid[pair_second[pair]]);
+  const R odd0 = y[4] - y[0], odd1 = y[3] - y[1], even0 = y[4] + y[0], even1 = y[3] + y[1];
+  const R twelfth = R(1.0f / 12.0f), half = R(0.5f);
+  series[0] = to<T>(y[2]);
+  series[1] = to<T>((R(8.0f) * odd1 - odd0) * twelfth);
+  series[2] = to<T>((R(16.0f) * even1 - even0 - R(30.0f) * y[2]) * (half * twelfth));
+  series[3] = to<T>((odd0 - R(2.0f) * odd1) * twelfth);
+  series[4] = to<T>((even0 - R(4.0f) * even1 + R(6.0f) * y[2]) * (half * twelfth));
 }
 
-// Sizes of the particles, and the kernels of their collisions.
+// How the air wets particles: exact terms, or those of networks (sections 8.1 and 8.3).
+template <class T>
+M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> &solution,
+                            Guard &guard) {
+  using D = pack<double>;
+  using R = pack<float>;
+  const R one = R(1.0f);
+  if (program.water) {
+    R feature[n_water_features], present[n_water_features] = {one, one, one};
+    R target[n_water_targets];
+    feature[water_temperature] = to<float>(max(air.temperature, D(temperature_floor)));
+    feature[water_relative_humidity] =
+        to<float>(min(max(air.relative_humidity, D(humidity_floor)), D(humidity_ceiling)));
+    feature[water_ln_pressure] = log_of<float>(to<float>(air.pressure));
+    evaluate(*program.water, feature, present, target, guard);
+    for (int i = 0; i < n_size; ++i)
+      target[water_ln_weight_percent + i] =
+          exp_of<float>(min(max(target[water_ln_weight_percent + i], R(-10.0f)), R(6.0f)));
+    quartic(target + water_ln_weight_percent, solution.learned_percent);
+    quartic(target + water_solution_density, solution.learned_density);
+  } else {
+    solution_terms(air.pressure, air.temperature, air.relative_humidity, solution);
+  }
+  if (program.salt) {
+    const R wet = to<float>(select(air.relative_humidity < D(deliquescence_rh), D(0.0), D(1.0)));
+    const D activity = min(max(air.relative_humidity, D(deliquescence_rh)), D(1.0));
+    R feature[n_salt_features], present[n_salt_features] = {wet, wet}, target[n_salt_targets];
+    feature[salt_activity] = to<float>(activity);
+    feature[salt_ln_subsaturation] = log_of<float>(to<float>(D(1.01) - activity));
+    evaluate(*program.salt, feature, present, target, guard);
+    for (int salt = 0; salt < n_salt; ++salt) {
+      const R held = wet * exp_of<float>(min(max(target[salt], R(-20.0f)), R(20.0f)));
+      solution.water_per_salt[salt] = to<T>(held);
+      solution.exact_water_per_salt[salt] = to<double>(held);
+    }
+  } else {
+    salt_terms(air.relative_humidity, solution);
+  }
+}
+
+// A learned rate from its logarithm, within bounds that nothing in an atmosphere reaches and that
+// keep float from overflow and underflow.
+constexpr float ln_rate_min = -50.0f;
+M7EMU_INLINE pack<float> rate_of(pack<float> ln_rate, double most) {
+  using R = pack<float>;
+  return min(exp_of<float>(max(ln_rate, R(ln_rate_min))), R(static_cast<float>(most)));
+}
+
+// Logarithms that networks of the particles give: sinks, kernels, coatings. One that serves several
+// of them is evaluated once.
+template <class T>
+M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const Sizes<T> &sizes,
+                                  pack<float> (&target)[n_particle_targets], Guard &guard) {
+  using R = pack<float>;
+  const Network *used[] = {program.switches.condensation ? program.condensation : nullptr,
+                           program.switches.coagulation ? program.coagulation : nullptr,
+                           program.ageing};
+  if (!used[0] && !used[1] && !used[2])
+    return;
+  R feature[n_particle_features], present[n_particle_features];
+  for (int k = 0; k < n_mode; ++k) {
+    const R r = to<float>(sizes.wet_radius[k]);
+    const auto some = r > R(0.0f);
+    present[particle_ln_wet_radius + k] = present[particle_density + k] =
+        select(some, R(1.0f), R(0.0f));
+    feature[particle_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
+    feature[particle_density + k] = to<float>(sizes.density[k]);
+  }
+  feature[particle_temperature] = to<float>(air.temperature);
+  feature[particle_ln_pressure] = log_of<float>(to<float>(air.pressure));
+  present[particle_temperature] = present[particle_ln_pressure] = R(1.0f);
+  for (int i = 0; i < 3; ++i)
+    if (used[i] && (i < 1 || used[i] != used[0]) && (i < 2 || used[i] != used[1]))
+      evaluate(*used[i], feature, present, target, guard);
+}
+
+// Sizes of the particles, and the rates at which they act: exact ones, or those of networks.
 template <class S> struct Particles {
   using size = Precision::size;
   using kernel_real = Precision::kernel;
@@ -91,31 +146,27 @@ template <class S> struct Particles {
   const Air &air;
   Guard &guard;
   Solution<size> solution;
-  pack<float> feature[n_water_features];
   pack<size> virtual_molecules = pack<size>(size(0));
+  Sizes<size> sizes;
+  pack<float> learned[n_particle_targets];
 
   M7EMU_INLINE Particles(const Program &program, const Air &air, Guard &guard)
       : program(program), air(air), guard(guard) {
-    using D = pack<double>;
-    solution_terms(air.pressure, air.temperature, air.relative_humidity, solution);
-    if (program.water) {
-      feature[water_temperature] = to<float>(max(air.temperature, D(temperature_floor)));
-      feature[water_relative_humidity] =
-          to<float>(min(max(air.relative_humidity, D(humidity_floor)), D(humidity_ceiling)));
-      feature[water_ln_pressure] = log_of<float>(to<float>(air.pressure));
-    }
+    wetting(program, air, solution, guard);
   }
 
-  M7EMU_FUNCTION void properties(const Amounts<size> &x, Sizes<size> &sizes) {
+  M7EMU_FUNCTION void properties(const Amounts<size> &x) {
     const Parameters<size> &p = parameters<size>(program);
-    const Dissolve<size> dissolve{p, solution, program.water, feature, guard};
+    const Dissolve<size> dissolve{p, solution, program.water != nullptr};
     particle_properties(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
   }
 
-  // `ns_too`: also those of NS where the mode is empty.
+  // Evaluate the networks of the rates below, for the sizes there are.
+  M7EMU_FUNCTION void rates() { learned_rates(program, air, sizes, learned, guard); }
+
+  // `ns_too`: also the kernels of NS where the mode is empty.
   template <class T>
-  M7EMU_FUNCTION void kernels(const Amounts<size> &x, const Sizes<size> &sizes, bool ns_too,
-                              pack<T> (&kernel)[n_pair]) {
+  M7EMU_FUNCTION void kernels(const Amounts<size> &x, bool ns_too, pack<T> (&kernel)[n_pair]) {
     if (!program.switches.coagulation) {
       for (int pair = 0; pair < n_pair; ++pair)
         kernel[pair] = pack<T>(T(0));
@@ -131,10 +182,38 @@ template <class S> struct Particles {
     const Parameters<kernel_real> &p = parameters<kernel_real>(program);
     colliding(p, radius, density, number, valid);
     if (program.coagulation)
-      learned_kernels(*program.coagulation, air, radius, density, valid, found, guard);
+      for (int pair = 0; pair < n_pair; ++pair)
+        found[pair] = to<kernel_real>(rate_of(learned[particle_ln_kernel + pair], kernel_max)) *
+                      (valid[pair_first[pair]] * valid[pair_second[pair]]);
     else
       coagulation_kernels(p, air, radius, density, valid, found);
     convert(found, kernel);
+  }
+
+  // Sinks of so many particles [s-1].
+  template <class T>
+  M7EMU_FUNCTION void sinks(const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) {
+    pack<T> radius[n_mode];
+    convert(sizes.wet_radius, radius);
+    if (program.condensation)
+      for (int k = 0; k < n_mode; ++k)
+        sink[k] = select(radius[k] > pack<T>(T(0)),
+                         number[k] * to<T>(rate_of(learned[particle_ln_sink + k], sink_max)),
+                         pack<T>(T(0)));
+    else
+      condensation_sink(parameters<T>(program), air, radius, number, sink);
+  }
+
+  // Molecules that coat the mean insoluble particle [1].
+  template <class T> M7EMU_FUNCTION void coats(pack<T> (&coat)[n_insoluble]) {
+    pack<T> radius[n_mode];
+    convert(sizes.wet_radius, radius);
+    if (program.ageing)
+      for (int k = 0; k < n_insoluble; ++k)
+        coat[k] = select(radius[ki + k] > pack<T>(T(0)),
+                         to<T>(rate_of(learned[particle_ln_coating + k], coat_max)), pack<T>(T(0)));
+    else
+      coatings(parameters<T>(program), radius, coat);
   }
 
   // Merge what has outgrown its mode.
@@ -157,8 +236,7 @@ template <class S> struct Particles {
 // M7's own step: each process in turn.
 template <class S>
 M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &air,
-                                Particles<S> &particles, State<S> &cells,
-                                Sizes<Precision::size> &sizes) {
+                                Particles<S> &particles, State<S> &cells, Guard &guard) {
   using D = pack<double>;
   using sink_real = Precision::sink;
   using number_real = Precision::number;
@@ -171,18 +249,18 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
   }
   Amounts<Precision::size> x;
   convert(cells, x);
-  particles.properties(x, sizes);
+  particles.properties(x);
+  particles.rates();
   pack<number_real> kernel[n_pair];
-  particles.kernels(x, sizes, false, kernel);
+  particles.kernels(x, false, kernel);
 
   D total = D(0.0);
   pack<S> condensed[n_mode];
   if (switches.condensation) {
-    pack<sink_real> radius[n_mode], number[n_mode], sink[n_mode];
+    pack<sink_real> number[n_mode], sink[n_mode];
     D rate[n_mode];
-    convert(sizes.wet_radius, radius);
     convert(x.number, number);
-    condensation_sink(parameters<sink_real>(program), air, radius, number, sink);
+    particles.sinks(number, sink);
     convert(sink, rate);
     for (int k = 0; k < n_mode; ++k)
       total = total + rate[k];
@@ -196,26 +274,24 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
   }
 
   D taken, formed;
-  nucleate(switches, timestep, air, total, gas, taken, formed);
+  nucleate(program.nucleation, switches, timestep, air, total, gas, taken, formed, guard);
   cells.gas = to<S>(gas - taken);
 
-  pack<number_real> radius[n_mode];
-  convert(sizes.wet_radius, radius);
-  coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel,
-                    radius, condensed, to<S>(taken), to<S>(formed), cells);
+  pack<number_real> coat[n_insoluble];
+  particles.coats(coat);
+  coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel, coat,
+                    condensed, to<S>(taken), to<S>(formed), cells);
   if (switches.condensation || switches.coagulation)
     particles.merging(cells);
 }
 
-// The step in stages.
+// The step in stages; nucleation is exact there.
 template <class S>
 M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const Air &air,
-                                Particles<S> &particles, State<S> &cells,
-                                Sizes<Precision::size> &sizes) {
+                                Particles<S> &particles, State<S> &cells) {
   using T = float;
   using R = pack<T>;
   const Switches &switches = program.switches;
-  const Parameters<T> &p = parameters<T>(program);
   const R bound = exp_of<T>(nucleation_bound(air));
   bool has_burst = false;
   Burst burst;
@@ -223,14 +299,17 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const A
   for (int i = 0; i < program.stages; ++i) {
     Amounts<T> x;
     convert(cells, x);
-    particles.properties(x, sizes);
-    R kernel[n_pair], sink[n_mode], one_each[n_mode];
-    particles.kernels(x, sizes, true, kernel);
+    particles.properties(x);
+    particles.rates();
+    R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
+    particles.kernels(x, true, kernel);
     for (int k = 0; k < n_mode; ++k)
       one_each[k] = R(switches.condensation ? T(1) : T(0));
-    condensation_sink(p, air, sizes.wet_radius, one_each, sink);
-    stage(p, switches, timestep, timestep / program.stages, program.strides, air, x, sizes,
-          particles.virtual_molecules, sink, kernel, bound, has_burst, burst, cells);
+    particles.sinks(one_each, sink);
+    particles.coats(coat);
+    stage(parameters<T>(program), switches, timestep, timestep / program.stages, program.strides,
+          air, x, particles.sizes, particles.virtual_molecules, sink, kernel, coat, bound,
+          has_burst, burst, cells);
   }
 }
 
@@ -238,19 +317,24 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const A
 // processes take out of it.
 template <class S>
 M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, State<S> &cells,
-                            Sizes<Precision::size> &sizes, Guard &guard) {
+                            Sizes<Precision::size> &sizes, pack<double> (&water)[n_soluble],
+                            Guard &guard) {
   using D = pack<double>;
   if (program.switches.production_in_gas)
     air.production = D(0.0);
   air.production = max(air.production, D(0.0) - to<double>(cells.gas) / D(timestep));
   Particles<S> particles(program, air, guard);
   if (program.stages > 0)
-    staged_step(program, timestep, air, particles, cells, sizes);
+    staged_step(program, timestep, air, particles, cells);
   else
-    single_step(program, timestep, air, particles, cells, sizes);
+    single_step(program, timestep, air, particles, cells, guard);
   Amounts<Precision::size> x;
   convert(cells, x);
-  particles.properties(x, sizes);
+  particles.properties(x);
+  sizes = particles.sizes;
+  convert(sizes.water, water);
+  salt_water<as>(program.double_precision, particles.solution, cells, water[as]);
+  salt_water<cs>(program.double_precision, particles.solution, cells, water[cs]);
 }
 
 } // namespace M7EMU_SET

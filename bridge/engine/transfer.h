@@ -10,10 +10,6 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// Molecules of a coating, and NS particles to make it: bounds beyond all that can be, for float
-// [1].
-constexpr double coat_max = 1.0e17;
-
 // Coefficients of the number equation of mode k: `a` within it, `b` with its n partners, and the
 // share of each partner in b, 0 where there is no loss.
 template <class T, int n> struct Losses {
@@ -39,12 +35,12 @@ M7EMU_FUNCTION Losses<T, n> loss_rates(const pack<T> (&kernel)[n_pair],
 }
 
 // Rates use the numbers of the start; KI comes first, then NS, KS and AS. `fresh_gas` and `fresh`
-// have nucleated, `condensed` has been added to the soluble modes already; `radius` is ambient
-// [cm].
+// have nucleated, `condensed` has been added to the soluble modes already; `coat`: molecules that
+// coat the mean insoluble particle.
 template <class S, class T>
 M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &switches, T timestep,
                                       const pack<T> (&kernel)[n_pair],
-                                      const pack<T> (&radius)[n_mode],
+                                      const pack<T> (&coat)[n_insoluble],
                                       const pack<S> (&condensed)[n_mode], pack<S> fresh_gas,
                                       pack<S> fresh, State<S> &cells) {
   using R = pack<T>;
@@ -55,11 +51,9 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   const H start_ns = number[ns];
   number[ns] = number[ns] + fresh;
   mass[so4_ns] = mass[so4_ns] + fresh_gas;
-  R start[n_mode], coat[n_insoluble];
+  R start[n_mode];
   for (int k = 0; k < n_mode; ++k)
     start[k] = to<T>(number[k]);
-  for (int k = 0; k < n_insoluble; ++k)
-    coat[k] = min(R(p.coat_factor[k]) * radius[ki + k] * radius[ki + k], R(T(coat_max)));
 
   // KI loses particles to KS, to AS and to itself.
   constexpr int of_ki[] = {ks, as};
@@ -109,7 +103,7 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
 
   // Particles lost to others take their mass along; the rest of the mode's mass stays. What
   // collides with insoluble particles makes soluble ones of their size.
-  H of[4] = {to<S>(ns_share.after + (ns_share.intra - extra)), to<S>(ns_to[0] + ns_to[3]),
+  H of[4] = {to<S>(ns_share.after + max(ns_share.intra - extra, zero)), to<S>(ns_to[0] + ns_to[3]),
              to<S>(ns_to[1] + ns_to[4]), to<S>(ns_to[2] + ns_to[5])};
   normalise<S>(of);
   const H so4_of_ns = mass[so4_ns], so4_of_ks = mass[so4_ks];

@@ -3,6 +3,7 @@
 
 #include "math.h"
 #include "parameters.h"
+#include "program.h"
 
 namespace m7emu {
 namespace M7EMU_SET {
@@ -37,6 +38,9 @@ constexpr double centre = 16.0;
 template <class T> struct Solution {
   pack<T> percent[3], density[2];
   pack<T> water_per_salt[n_salt]; // [kg mol-1], 0 where sea salt is dry
+  pack<double> exact_water_per_salt[n_salt];
+  // Of the learned form: quartics of (ln n - ln_middle_size)/ln_size_step
+  pack<T> learned_percent[n_size], learned_density[n_size];
 };
 
 constexpr double temperature_floor = 240.0, humidity_floor = 0.05, humidity_ceiling = 0.90;
@@ -62,12 +66,18 @@ M7EMU_FUNCTION void solution_terms(pack<double> pressure, pack<double> temperatu
   solution.percent[2] = to<T>(w2 + R(x * (3.0 * w[14] + 6.0 * x * w[15])));
   solution.density[0] = to<T>(d0 + R(x) * d1 + R(x * x * g[6] / 9.0));
   solution.density[1] = to<T>(d1 + R(2.0 * x * g[6] / 9.0));
+}
 
+// Water held by salts by their binary molalities (section 8.3).
+template <class T>
+M7EMU_FUNCTION void salt_terms(pack<double> relative_humidity, Solution<T> &solution) {
+  using R = pack<double>;
   const R activity = min(max(relative_humidity, R(deliquescence_rh)), R(1.0));
   for (int salt = 0; salt < n_salt; ++salt) {
     const R root = polynomial(activity, molality_series[salt]);
-    solution.water_per_salt[salt] =
-        to<T>(select(relative_humidity < R(deliquescence_rh), R(0.0), R(1.0) / (root * root)));
+    solution.exact_water_per_salt[salt] =
+        select(relative_humidity < R(deliquescence_rh), R(0.0), R(1.0) / (root * root));
+    solution.water_per_salt[salt] = to<T>(solution.exact_water_per_salt[salt]);
   }
 }
 

@@ -17,13 +17,24 @@ COATING_MIN = 2.2e-16
 """Molecules on a particle below which it is not coated [1]."""
 
 
-def coating(settings: Settings, radius: Tensor) -> Columns:
-    """H2SO4 molecules that coat the mean insoluble particle, by mode; radius (n, 7) [cm]."""
+def coating(settings: Settings, radius: Tensor, ln_coating: Tensor | None = None) -> Columns:
+    """H2SO4 molecules that coat the mean insoluble particle, by mode.
+
+    Parameters
+    ----------
+    radius
+        (n, 7) [cm]
+    ln_coating
+        Learned, (n, 3) [1]
+    """
     molecules = {}
-    for mode in INSOLUBLE_NAMES:
+    for place, mode in enumerate(INSOLUBLE_NAMES):
         # Square of the radius of average surface over the count median radius (section 4).
         surface = _LAYERS * 4.0 * settings.pi * math.exp(2.0 * LN_SIGMA[mode] ** 2)
         r = radius[:, MODE[mode]]
+        if ln_coating is not None:
+            molecules[mode] = torch.where(r > 0.0, torch.exp(ln_coating[:, place]), 0.0)
+            continue
         molecules[mode] = surface / _CROSS_SECTION * r * r
     return molecules
 

@@ -9,6 +9,15 @@ from torch import Tensor
 from pyemu.blocks import coagulation, stages, water
 from pyemu.blocks.ageing import age, coating
 from pyemu.blocks.condensation import condensation_sink, condense
+from pyemu.blocks.learned import (
+    OF_PARTICLES,
+    PARTICLE_FEATURES,
+    WETTING,
+    evaluate,
+    particle_features,
+    rates,
+    serves,
+)
 from pyemu.blocks.merging import merge
 from pyemu.blocks.modes import COATED, MODE_NAMES, SOLUBLE_NAMES, Columns, by_name, span
 from pyemu.blocks.network import Network
@@ -41,12 +50,6 @@ BLOCKS = (
     "merging",
 )
 """The chain, always in this order."""
-LEARNED = {
-    "water": (water.FEATURES, water.TARGETS),
-    "coagulation": (coagulation.FEATURES, coagulation.TARGETS),
-}
-"""Blocks that have a learned form, with features and targets of its network."""
-
 FINE, EXTRAPOLATING, OUTSIDE, INVALID = range(4)
 """What `Output.flag` means: emulator.md section 6."""
 _ROUND_OFF = 1e-6
@@ -72,7 +75,10 @@ class Output(NamedTuple):
 
 
 class Chain(torch.nn.Module):
-    """The step, each block in its exact form unless `networks` has one of its name.
+    """The step, each block in its exact form unless one of `networks` gives its targets.
+
+    Which forms a network serves its targets tell (`pyemu.blocks.learned`): its own, or several of
+    the particles together. Its name is free.
 
     With an `integration` of so many stages and strides in each the blocks act together in short
     steps (`pyemu.blocks.stages`); without it each acts once, in turn, as in M7.
@@ -80,7 +86,8 @@ class Chain(torch.nn.Module):
     Raises
     ------
     ValueError
-        Settings that the blocks do not know yet, a network of other features or targets.
+        Settings that the blocks do not know yet, a network of other features or targets, two for
+        one form.
     """
 
     def __init__(
@@ -96,12 +103,18 @@ class Chain(torch.nn.Module):
         for name, value in (("water", "kappa"), ("nucleation", "kazil_lovejoy2007")):
             if getattr(settings, name) == value:
                 raise ValueError(f"{name} = '{value}' has no form in the chain of blocks yet")
+        self.served: dict[str, str] = {}  # form -> network
         for name, network in (networks or {}).items():
-            if name not in LEARNED:
-                allowed = ", ".join(map(repr, LEARNED))
-                raise ValueError(f"block {name!r} has no learned form; allowed is {allowed}")
-            if (network.features, network.targets) != LEARNED[name]:
-                raise ValueError(f"network {name!r} has other features or targets than its block")
+            try:
+                forms = serves(network)
+            except ValueError as error:
+                raise ValueError(f"network {name!r}: {error}") from None
+            for form in forms:
+                if form in self.served:
+                    raise ValueError(f"networks {self.served[form]!r} and {name!r}, both {form}")
+                self.served[form] = name
+        if parts and "nucleation" in self.served:
+            raise ValueError("a step in stages nucleates exactly; there is no network for it")
         self.settings = settings
         self.stages: int = parts
         self.strides: int = strides
@@ -109,12 +122,15 @@ class Chain(torch.nn.Module):
 
     def describe(self) -> list[dict[str, str]]:
         """Give block and form, in order, as the model file's JSON holds them."""
-        return [
-            {"block": name, "form": "network", "network": name}
-            if name in self.networks
-            else {"block": name, "form": "exact"}
-            for name in BLOCKS
-        ]
+        told = []
+        for name in BLOCKS:
+            link = {"block": name, "form": "exact"}
+            if name in self.served:
+                link |= {"form": "network", "network": self.served[name]}
+            if name == "water" and "salt" in self.served:
+                link |= {"form": "network", "salt": self.served["salt"]}
+            told.append(link)
+        return told
 
     @classmethod
     def from_description(
@@ -127,17 +143,24 @@ class Chain(torch.nn.Module):
         """Build from what `describe` gave; ValueError for another order or an unknown form."""
         if tuple(link.get("block") for link in chain) != BLOCKS:
             raise ValueError(f"the chain of blocks is not {', '.join(BLOCKS)}")
-        chosen = {}
+        wanted = {}
         for link in chain:
             block, form = link["block"], link.get("form")
             if form == "network":
-                name = str(link.get("network"))
-                if name not in networks:
-                    raise ValueError(f"block '{block}' needs network '{name}', which is missing")
-                chosen[block] = networks[name]
+                told = {link[key]: key for key in ("network", "salt") if key in link}
+                for name, key in (told or {None: "network"}).items():
+                    if name not in networks:
+                        raise ValueError(
+                            f"block '{block}' needs network '{name}', which is missing"
+                        )
+                    wanted["salt" if key == "salt" else block] = name
             elif form != "exact":
                 raise ValueError(f"form = {form!r} of block '{block}'; allowed: exact, network")
-        return cls(settings, chosen, integration)
+        chosen = {name: networks[name] for name in dict.fromkeys(wanted.values())}
+        made = cls(settings, chosen, integration)
+        if made.served != wanted:
+            raise ValueError("a network gives other targets than those of its block")
+        return made
 
     def forward(self, environment: Tensor, prognostic: Tensor, timestep: Tensor | float) -> Output:
         """Advance cells by one step.
@@ -193,15 +216,19 @@ class Chain(torch.nn.Module):
             gas = (gas + production * dt).clamp(min=0.0)
             production = torch.zeros_like(gas)
 
-        wetting = water.uptake(s, pressure, temperature, humidity, self._network("water"))
+        wetness = {form: self._serving(form) for form in self.served if form in WETTING}
+        wetting = water.uptake(s, pressure, temperature, humidity, wetness)
         before = particles(s, wetting, mass, number, torch.zeros_like(gas))
-        kernels = self._kernels(pressure, temperature, before, number)
+        learned, guard = self._learned(pressure, temperature, before)
+        kernels = self._kernels(pressure, temperature, before, number, learned)
         sink = torch.zeros_like(number)
         condensed = torch.zeros_like(number)
         if s.condensation:
-            sink = condensation_sink(s, pressure, temperature, before.wet_radius, number)
+            sink = condensation_sink(
+                s, pressure, temperature, before.wet_radius, number, learned.get("condensation")
+            )
             gas, condensed = condense(s, dt, cloud, production, gas, sink)
-        gas, new_so4, new = nucleate(
+        gas, new_so4, new, other = nucleate(
             s,
             dt,
             temperature,
@@ -211,6 +238,7 @@ class Chain(torch.nn.Module):
             air["boundary_layer"],
             sink.sum(dim=1),
             gas,
+            self._serving("nucleation") if "nucleation" in self.served else None,
         )
         moved = {f"condensed_{mode}": x for mode, x in by_name(condensed, MODE_NAMES).items()}
         moved |= {"nucleated_so4": new_so4, "nucleated_num": new}
@@ -220,7 +248,7 @@ class Chain(torch.nn.Module):
         for mode in SOLUBLE_NAMES:
             masses[f"so4_{mode}"] = masses[f"so4_{mode}"] + moved[f"condensed_{mode}"]
 
-        coat = coating(s, before.wet_radius)
+        coat = coating(s, before.wet_radius, learned.get("ageing"))
         collided = collide(s, dt, kernels, coat, masses["so4_ns"], numbers, new, moved)
         sulfate = collected_sulfate(numbers, collided, masses, moved)
         left = transfer(numbers, collided, masses, moved)
@@ -241,7 +269,7 @@ class Chain(torch.nn.Module):
         after = particles(s, wetting, mass, number, virtual)
         water_uptake = by_name(after.water - before.water, SOLUBLE_NAMES)
         moved |= {f"water_uptake_{mode}": x for mode, x in water_uptake.items()}
-        flag = torch.stack((before.flag, kernels.flag, after.flag)).amax(dim=0)
+        flag = torch.stack((wetting.flag, guard, other)).amax(dim=0)
         prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
         return prognostic, _diagnostic(after), flag, moved
 
@@ -254,41 +282,72 @@ class Chain(torch.nn.Module):
         air = air | {"h2so4_production": torch.maximum(air["h2so4_production"], -gas / dt)}
         pressure, temperature = air["pressure"], air["temperature"]
         humidity = air["relative_humidity"]
-        wetting = water.uptake(s, pressure, temperature, humidity, self._network("water"))
+        wetness = {form: self._serving(form) for form in self.served if form in WETTING}
+        wetting = water.uptake(s, pressure, temperature, humidity, wetness)
         dry = dry_particles(s, mass, number, torch.zeros_like(gas))
         virtual = dry.virtual
         radius = by_name(median_radius(s, dry.volume, SOLUBLE_NAMES), SOLUBLE_NAMES)
         masses, numbers = by_name(mass, names(MASSES)), by_name(number, MODE_NAMES)
         mass, number = _matrices(*merge(s, radius, masses, numbers, {}))
-        flags = []
+        flags = [wetting.flag]
         for _ in range(self.stages):
             found = particles(s, wetting, mass, number, virtual)
             virtual = found.virtual
             # NS may come to be within the stage.
             there = torch.cat((number[:, :1].clamp(min=1.0), number[:, 1:]), dim=1)
-            kernels = self._kernels(pressure, temperature, found, there)
+            learned, guard = self._learned(pressure, temperature, found)
+            kernels = self._kernels(pressure, temperature, found, there, learned)
+            span, now = dt / self.stages, (gas, mass, number)
             gas, mass, number = stages.stage(
-                s, dt, dt / self.stages, self.strides, air, gas, mass, number, found, kernels
+                s, dt, span, self.strides, air, *now, found, kernels, learned
             )
-            flags += [found.flag, kernels.flag]
+            flags.append(guard)
         after = particles(s, wetting, mass, number, virtual)
-        flag = torch.stack((*flags, after.flag)).amax(dim=0)
+        flag = torch.stack(flags).amax(dim=0)
         prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
         return prognostic, _diagnostic(after), flag, dict.fromkeys(names(SPLIT), 0.0 * gas)
 
     def _kernels(
-        self, pressure: Tensor, temperature: Tensor, found: Particles, number: Tensor
+        self,
+        pressure: Tensor,
+        temperature: Tensor,
+        found: Particles,
+        number: Tensor,
+        learned: Mapping[str, Tensor],
     ) -> coagulation.Kernels:
-        s, network = self.settings, self._network("coagulation")
-        if not s.coagulation:
+        if not self.settings.coagulation:
             return coagulation.no_kernels(pressure)
+        sizes = found.wet_radius, found.density, number
         return coagulation.kernels(
-            s, pressure, temperature, found.wet_radius, found.density, number, network
+            self.settings, pressure, temperature, *sizes, learned.get("coagulation")
         )
 
-    def _network(self, block: str) -> Network | None:
-        network = self.networks[block] if block in set(self.networks) else None
-        assert network is None or isinstance(network, Network)
+    def _learned(
+        self, pressure: Tensor, temperature: Tensor, found: Particles
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Logarithms that networks of the particles give, by form (n, ...), and the flag (n,)."""
+        flag = torch.zeros_like(pressure, dtype=torch.int32)
+        used = [form for form in OF_PARTICLES if form in self.served]
+        if not self.settings.coagulation:
+            used = [form for form in used if form != "coagulation"]
+        if not self.settings.condensation:
+            used = [form for form in used if form != "condensation"]
+        if not used:
+            return {}, flag
+        state = (pressure, temperature, found.wet_radius, found.density)
+        features, there = particle_features(*state)
+        targets: dict[str, Tensor] = {}
+        for name in dict.fromkeys(self.served[form] for form in used):
+            network = self.networks[name]
+            assert isinstance(network, Network)
+            more, other = evaluate(network, PARTICLE_FEATURES, features, there)
+            targets |= more
+            flag = torch.maximum(flag, other)
+        return {form: rates(targets, form) for form in used}, flag
+
+    def _serving(self, form: str) -> Network:
+        network = self.networks[self.served[form]]
+        assert isinstance(network, Network)
         return network
 
 

@@ -5,42 +5,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyemu.blocks.modes import MODE, MODE_NAMES
-from pyemu.blocks.network import Network
-from pyemu.blocks.numerics import EPSILON, columns, pick
+from pyemu.blocks.learned import PAIRS
+from pyemu.blocks.modes import MODE
+from pyemu.blocks.numerics import EPSILON, pick
 from pyemu.blocks.settings import Settings
-
-_PARTNERS = {
-    "ns": ("ns", "ks", "as", "cs", "ki", "ai", "ci"),
-    "ks": ("ks", "as", "cs", "ki", "ai", "ci"),
-    "as": ("as", "ki"),
-    "ki": ("ki",),
-}
-PAIRS = tuple((one, other) for one, others in _PARTNERS.items() for other in others)
-"""The sixteen pairs that M7 lets collide."""
-FEATURES = (
-    *(f"ln_wet_radius_{mode}" for mode in MODE_NAMES),
-    *(f"density_{mode}" for mode in MODE_NAMES),
-    "temperature",
-    "ln_pressure",
-)
-TARGETS = tuple(f"ln_kernel_{one}_{other}" for one, other in PAIRS)
 
 _FIRST = [MODE[one] for one, _ in PAIRS]
 _SECOND = [MODE[other] for _, other in PAIRS]
 _BOLTZMANN = 1.38e-16
 """[erg K-1]"""
-_LN_LIMITS = (-80.0, 0.0)
-"""Bounds of a learned ln K, beyond all there is, so that the step stays finite."""
 _DENSITY_MIN = 1e-10
 """[g cm-3]"""
 
 
 class Kernels(NamedTuple):
-    """Kernels of `PAIRS` [cm3 s-1] (n, 16), 0 where a mode is empty, and the guard's flag (n,)."""
+    """Kernels of `PAIRS` [cm3 s-1] (n, 16), 0 where a mode is empty."""
 
     kernel: Tensor
-    flag: Tensor
 
     def between(self, one: str, other: str) -> Tensor:
         """Kernel of two modes, in either order (n,)."""
@@ -55,9 +36,9 @@ def kernels(
     radius: Tensor,
     density: Tensor,
     number: Tensor,
-    network: Network | None = None,
+    ln_kernel: Tensor | None = None,
 ) -> Kernels:
-    """Find all kernels at the count median radii, by `network` if there is one.
+    """Find all kernels at the count median radii, or take them as they were learned.
 
     Parameters
     ----------
@@ -65,41 +46,24 @@ def kernels(
         (n,) [Pa], [K]
     radius, density, number
         Ambient (n, 7) [cm], [g cm-3], [cm-3]
+    ln_kernel
+        Learned (n, 16) [ln(cm3 s-1)]
     """
     there = (number > settings.kernel_number_min) & (radius > settings.kernel_radius_min)
     there = there & (density > _DENSITY_MIN)
-    if network is None:
+    if ln_kernel is None:
         r = torch.where(there, radius, 1e-5)
         kernel = _brownian(settings, pressure, temperature, r, torch.where(there, density, 1.0))
-        flag = torch.zeros_like(pressure, dtype=torch.int32)
     else:
-        features, known = kernel_features(pressure, temperature, radius, density)
-        kernel = torch.exp(network(features, known).clamp(*_LN_LIMITS))
-        flag = network.flag(features, known)
+        kernel = torch.exp(ln_kernel)
     both = pick(there, _FIRST) & pick(there, _SECOND)
-    return Kernels(torch.where(both, kernel, 0.0), flag)
+    return Kernels(torch.where(both, kernel, 0.0))
 
 
 def no_kernels(pressure: Tensor) -> Kernels:
     """Kernels of cells (n,) where coagulation is switched off."""
     kernel = torch.zeros(len(PAIRS), len(pressure), dtype=pressure.dtype, device=pressure.device).T
-    return Kernels(kernel, torch.zeros_like(pressure, dtype=torch.int32))
-
-
-def kernel_features(
-    pressure: Tensor, temperature: Tensor, radius: Tensor, density: Tensor
-) -> tuple[Tensor, Tensor]:
-    """`FEATURES` (n, 16), and which are known: those of modes with particles, and of the air."""
-    sized = radius > 0.0
-    air = torch.ones_like(pressure, dtype=torch.bool)
-    features = torch.cat(
-        (
-            torch.log(torch.where(sized, radius, 1.0)).T,
-            density.T,
-            columns((temperature, torch.log(pressure))).T,
-        )
-    ).T
-    return features, torch.cat((sized.T, sized.T, columns((air, air)).T)).T
+    return Kernels(kernel)
 
 
 def _brownian(

@@ -31,9 +31,14 @@ class Condensed(NamedTuple):
 
 
 def condensation_sink(
-    settings: Settings, pressure: Tensor, temperature: Tensor, radius: Tensor, number: Tensor
+    settings: Settings,
+    pressure: Tensor,
+    temperature: Tensor,
+    radius: Tensor,
+    number: Tensor,
+    ln_sink: Tensor | None = None,
 ) -> Tensor:
-    """Loss rate of H2SO4 to each mode by Fuchs' flux matching [s-1] (n, 7).
+    """Loss rate of H2SO4 to each mode by Fuchs' flux matching, or as learned [s-1] (n, 7).
 
     Parameters
     ----------
@@ -41,7 +46,11 @@ def condensation_sink(
         (n,) [Pa], [K]
     radius, number
         Ambient count median radius, 0 for a mode without particles [cm], [cm-3] (n, 7)
+    ln_sink
+        Learned, of a particle (n, 7) [ln(cm3 s-1)]
     """
+    if ln_sink is not None:
+        return torch.where(radius > 0.0, number * torch.exp(ln_sink), 0.0)
     warmth = temperature / 298.15
     diffusivity = 0.073e5 / pressure * warmth * warmth.sqrt()
     speed = (8.0 * _GAS_CONSTANT / (settings.pi * MOLAR_MASS_H2SO4) * temperature).sqrt()

@@ -1,4 +1,4 @@
-"""A small dense network with its scaling, as the model file holds it (`pyemu.modelfile`)."""
+"""A small network with its scaling, as the model file holds it (`pyemu.modelfile`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,12 +7,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from pyemu.blocks.numerics import least
+
 ACTIVATIONS = {
     "none": lambda x: x,
     "relu": torch.relu,
     "silu": torch.nn.functional.silu,
     "tanh": torch.tanh,
 }
+OPERATIONS = ("dense", "residual", "gated", "low_rank")
 _SCALES = ("feature_mean", "feature_scale", "feature_low", "feature_high")
 _TARGET_SCALES = ("target_mean", "target_scale")
 _RIDGE = 1e-6
@@ -24,32 +27,75 @@ _CONSTANT = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One dense layer: activation(weight h + bias)."""
+    """One layer, by its operation.
+
+    dense: activation(weight h + bias); residual: h + that, inputs == outputs; gated: that times
+    (gate_weight h + gate_bias); low_rank: activation(weight (factor h) + bias), factor of `rank`
+    rows.
+    """
 
     inputs: int
     outputs: int
     activation: str = "none"
     operation: str = "dense"
+    rank: int = 0
 
     def __post_init__(self) -> None:
-        if self.operation != "dense":
-            raise ValueError(f"operation = {self.operation!r}; allowed is 'dense'")
+        if self.operation not in OPERATIONS:
+            allowed = ", ".join(map(repr, OPERATIONS))
+            raise ValueError(f"operation = {self.operation!r}; allowed is {allowed}")
+        if (self.operation == "low_rank") != (self.rank > 0):
+            raise ValueError(f"rank = {self.rank} of operation {self.operation!r}")
+        if self.operation == "residual" and self.inputs != self.outputs:
+            raise ValueError(f"a residual layer of {self.inputs} inputs and {self.outputs} outputs")
         if self.activation not in ACTIVATIONS:
             allowed = ", ".join(map(repr, ACTIVATIONS))
             raise ValueError(f"activation = {self.activation!r}; allowed is {allowed}")
         if self.inputs < 1 or self.outputs < 1:
             raise ValueError(f"a layer of {self.inputs} inputs and {self.outputs} outputs")
 
+    def describe(self) -> dict[str, Any]:
+        """Give what the model file's JSON says of it."""
+        told = asdict(self)
+        return told if self.rank else {key: told[key] for key in told if key != "rank"}
+
+
+class Operation(torch.nn.Linear):
+    """What a layer does: a linear map, and what its operation adds to that."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer.rank or layer.inputs, layer.outputs)
+        self.layer = layer
+        if layer.operation == "gated":
+            gate = torch.nn.Linear(layer.inputs, layer.outputs)
+            self.gate_weight, self.gate_bias = gate.weight, gate.bias
+        if layer.rank:
+            self.factor = torch.nn.Linear(layer.inputs, layer.rank, bias=False).weight
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Give (..., outputs) from h (..., inputs)."""
+        inner = torch.nn.functional.linear(h, self.factor) if self.layer.rank else h
+        bent: Tensor = ACTIVATIONS[self.layer.activation](super().forward(inner))
+        if self.layer.operation == "residual":
+            return h + bent
+        if self.layer.operation == "gated":
+            return bent * torch.nn.functional.linear(h, self.gate_weight, self.gate_bias)
+        return bent
+
 
 class Network(torch.nn.Module):
     """y = target_mean + target_scale*(layers(z) + bypass z), z = (x - feature_mean)/feature_scale.
+
+    Without the linear `bypass` the layers give all of it.
 
     Parameters
     ----------
     features, targets
         Names of x (..., f) and y (..., t).
     layers
-        From f to t, the last one linear.
+        From f to t.
+    bypass
+        Whether there is one.
 
     Raises
     ------
@@ -65,7 +111,11 @@ class Network(torch.nn.Module):
     target_scale: Tensor
 
     def __init__(
-        self, features: Sequence[str], targets: Sequence[str], layers: Sequence[Layer]
+        self,
+        features: Sequence[str],
+        targets: Sequence[str],
+        layers: Sequence[Layer],
+        bypass: bool = True,
     ) -> None:
         super().__init__()
         self.features, self.targets = tuple(features), tuple(targets)
@@ -82,12 +132,12 @@ class Network(torch.nn.Module):
             fill = {"feature_low": -torch.inf, "feature_high": torch.inf}
             value = fill.get(name, float(name.endswith("scale")))
             self.register_buffer(name, torch.full((size,), value))
-        self.dense = torch.nn.ModuleList(
-            torch.nn.Linear(layer.inputs, layer.outputs) for layer in layers
-        )
-        for parameter in self.dense[-1].parameters():
+        operations = [Operation(layer) for layer in layers]
+        for parameter in (operations[-1].weight, operations[-1].bias):
             torch.nn.init.zeros_(parameter)
-        self.bypass = torch.nn.Parameter(torch.zeros(len(targets), len(features)))
+        self.operations = torch.nn.ModuleList(operations)
+        straight = torch.nn.Parameter(torch.zeros(len(targets), len(features)))
+        self.bypass = straight if bypass else None
 
     @classmethod
     def hidden(
@@ -118,11 +168,13 @@ class Network(torch.nn.Module):
         z = (features - self.feature_mean) / self.feature_scale
         if there is not None:
             z = torch.where(there, z, 0.0)
-        z = z.to(self.bypass.dtype)
+        z = z.to(next(self.parameters()).dtype)
         h = z
-        for layer, dense in zip(self.layers, self.dense, strict=True):
-            h = ACTIVATIONS[layer.activation](dense(h))
-        y = (h + torch.nn.functional.linear(z, self.bypass)).to(features.dtype)
+        for operation in self.operations:
+            h = operation(h)
+        if self.bypass is not None:
+            h = h + torch.nn.functional.linear(z, self.bypass)
+        y = h.to(features.dtype)
         return self.target_mean.to(y.dtype) + self.target_scale.to(y.dtype) * y
 
     def flag(self, features: Tensor, there: Tensor | None = None) -> Tensor:
@@ -152,11 +204,11 @@ class Network(torch.nn.Module):
         features, targets
             (n, f), (n, t)
         there, known
-            Which of them count, of the same shapes; None: all.
+            Which of them count, of the same shapes, `known` as weights; None: all.
         """
         features, targets = features.double(), targets.double()
         there = torch.ones_like(features, dtype=torch.bool) if there is None else there
-        known = torch.ones_like(targets, dtype=torch.bool) if known is None else known
+        known = torch.ones_like(targets) if known is None else known.to(targets.dtype)
         mean, scale = _moments(features, there)
         self.feature_mean.copy_(mean)
         self.feature_scale.copy_(scale)
@@ -168,23 +220,31 @@ class Network(torch.nn.Module):
         self.target_mean.copy_(target_mean)
         self.target_scale.copy_(target_scale)
         z = torch.where(there, (features - mean) / scale, 0.0)
-        y = torch.where(known, (targets - target_mean) / target_scale, 0.0)
+        if self.bypass is None:
+            return
+        y = torch.where(known > 0.0, (targets - target_mean) / target_scale, 0.0)
         ridge = _RIDGE * len(z) * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
         for place in range(y.shape[1]):
             some = z * known[:, place, None]
-            slope = torch.linalg.solve(some.T @ some + ridge, some.T @ y[:, place])
+            slope = torch.linalg.solve(z.T @ some + ridge, some.T @ y[:, place])
             self.bypass[place].copy_(slope)
 
     def describe(self) -> dict[str, Any]:
         """Give names and layers as the model file's JSON holds them."""
-        layers = [asdict(layer) for layer in self.layers]
-        return {"features": list(self.features), "targets": list(self.targets), "layers": layers}
+        told = {
+            "features": list(self.features),
+            "targets": list(self.targets),
+            "layers": [layer.describe() for layer in self.layers],
+        }
+        return told if self.bypass is not None else told | {"bypass": False}
 
     def to_tensors(self, name: str) -> dict[str, Tensor]:
         """Give all numbers as the model file holds them: float32, by the name of the network."""
-        found = {key: getattr(self, key) for key in (*_SCALES, *_TARGET_SCALES, "bypass")}
-        for place, dense in enumerate(self.dense):
-            found |= {f"{place}.{key}": value for key, value in dense.named_parameters()}
+        found = {key: getattr(self, key) for key in (*_SCALES, *_TARGET_SCALES)}
+        if self.bypass is not None:
+            found["bypass"] = self.bypass
+        for place, operation in enumerate(self.operations):
+            found |= {f"{place}.{key}": value for key, value in operation.named_parameters()}
         return {f"{name}.{k}": v.detach().float().cpu().contiguous() for k, v in found.items()}
 
     @classmethod
@@ -199,7 +259,8 @@ class Network(torch.nn.Module):
             Layers that do not fit, a tensor that is missing, of the wrong shape or not finite.
         """
         layers = [Layer(**layer) for layer in description["layers"]]
-        network = cls(description["features"], description["targets"], layers)
+        bypass = description.get("bypass", True)
+        network = cls(description["features"], description["targets"], layers, bypass)
         for key, wanted in network.to_tensors(name).items():
             if key not in tensors:
                 raise ValueError(f"tensor '{key}' is missing")
@@ -211,16 +272,17 @@ class Network(torch.nn.Module):
                 )
             if given.isnan().any() or (given.isinf().any() and tail not in _SCALES):
                 raise ValueError(f"tensor '{key}' is not finite")
-            target = network if "." not in tail else network.dense[int(tail.split(".")[0])]
+            target = network if "." not in tail else network.operations[int(tail.split(".")[0])]
             with torch.no_grad():
                 getattr(target, tail.split(".")[-1]).copy_(given)
         return network
 
 
 def _moments(x: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column over the rows that count; constants get 1."""
-    count = there.sum(dim=0).clamp(min=1)
-    mean = torch.where(there, x, 0.0).sum(dim=0) / count
-    scale = (torch.where(there, x - mean, 0.0).square().sum(dim=0) / count).sqrt()
+    """Mean and standard deviation of each column, rows weighted by `there`; constants get 1."""
+    weight = there.to(x.dtype)
+    count = weight.sum(dim=0).clamp(min=least(x))
+    mean = (weight * x).sum(dim=0) / count
+    scale = ((weight * (x - mean).square()).sum(dim=0) / count).sqrt()
     varies = scale > _CONSTANT * mean.abs()
     return mean, torch.where(varies, scale, 1.0)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyemu.blocks.numerics import EPSILON, least, ratio
+from pyemu.blocks.learned import FORMS, evaluate
+from pyemu.blocks.network import Network
+from pyemu.blocks.numerics import EPSILON, columns, least, ratio
 from pyemu.blocks.settings import Settings
 
 # Rows: 1, s, s2, s3, a, s a, s2 a, a2, s a2, a3 with s = ln S and a = ln N; columns: 1, T, T2, T3,
@@ -159,22 +161,25 @@ _CLUSTER = (
     ),
 )
 
+LN_RATE_MAX = 25.0
+"""Above which nothing is told apart, the rate being limited to 1e10."""
 _TEMPERATURES, _SATURATIONS = (190.15, 300.15), (1e-4, 1.0)
 """[K], [1]"""
-_GASES, _RATES = (1e4, 1e11), (1e-7, 1e10)
+_GASES, RATES = (1e4, 1e11), (1e-7, 1e10)
 """[cm-3], [cm-3 s-1]"""
-_LEAST_CLUSTER = 4.0
+LEAST_CLUSTER = 4.0
 """Molecules in a critical cluster below which M7 does not nucleate [1]."""
 _ORGANIC = {"activation": (1.0, 1e-6), "kinetic": (2.0, 3.86e-13)}
 """H2SO4 molecules per new particle, which is the order in the gas, too, and the rate constant."""
 
 
 class Nucleated(NamedTuple):
-    """Gas left, sulfate nucleated [molecules cm-3] and new NS particles [cm-3], (n,)."""
+    """Gas left, sulfate nucleated [molecules cm-3], new NS particles [cm-3], guard's flag, (n,)."""
 
     gas: Tensor
     so4: Tensor
     num: Tensor
+    flag: Tensor
 
 
 def vehkamaki(
@@ -198,6 +203,19 @@ def vehkamaki(
     t = temperature.double().clamp(*_TEMPERATURES)
     s = torch.log(saturation.double().clamp(*_SATURATIONS))
     a = torch.log(gas.double().clamp(*_GASES))
+    ln_rate, ln_cluster, x = critical_cluster(t, s, a)
+    cluster = torch.exp(ln_cluster.clamp(-700.0, 700.0))
+    return _limited(settings, temperature, saturation, gas, ln_rate, cluster, x * cluster)
+
+
+def critical_cluster(t: Tensor, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Ln of the rate, ln of the molecules in a critical cluster, mole fraction of H2SO4 in it.
+
+    Parameters
+    ----------
+    t, s, a
+        Temperature [K], ln of the saturation ratio, ln of the gas [ln cm-3], within the fit's range
+    """
     # Mole fraction of H2SO4 in the critical cluster.
     x = 0.7409967177282139 - 0.002663785665140117 * t
     x = x + a * (-0.003499978417957668 + 0.0000504021689382576 * t)
@@ -211,13 +229,50 @@ def vehkamaki(
     for factor, rate_term, cluster_term in zip(factors, _RATE, _CLUSTER, strict=True):
         ln_rate = ln_rate + factor * _term(rate_term, t, x)
         ln_cluster = ln_cluster + factor * _term(cluster_term, t, x)
-    rate = torch.exp(ln_rate.clamp(-700.0, 25.0)).clamp(max=_RATES[1])
-    cluster = torch.exp(ln_cluster.clamp(-700.0, 700.0))
-    inside = (rate >= _RATES[0]) & (cluster >= _LEAST_CLUSTER)
+    return ln_rate, ln_cluster, x
+
+
+def learned(
+    settings: Settings, temperature: Tensor, saturation: Tensor, gas: Tensor, network: Network
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the same by a network, within the same limits, and the guard's flag (n,) int32."""
+    features, there = features_of(temperature, saturation, gas)
+    found, flag = evaluate(network, FORMS["nucleation"].features, features, there)
+    cluster, h2so4 = (
+        torch.exp(found[f"ln_cluster_{name}"].clamp(-30.0, 30.0)) for name in ("molecules", "h2so4")
+    )
+    rate = found["ln_nucleation_rate"]
+    return *_limited(settings, temperature, saturation, gas, rate, cluster, h2so4), flag
+
+
+def features_of(temperature: Tensor, saturation: Tensor, gas: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of the network (n, 3), and whether they are known: where there is any gas."""
+    features = columns(
+        (
+            temperature.clamp(*_TEMPERATURES),
+            torch.log(saturation.clamp(*_SATURATIONS)),
+            torch.log(gas.clamp(*_GASES)),
+        )
+    )
+    return features, (gas > 0.0)[:, None].expand_as(features)
+
+
+def _limited(
+    settings: Settings,
+    temperature: Tensor,
+    saturation: Tensor,
+    gas: Tensor,
+    ln_rate: Tensor,
+    cluster: Tensor,
+    h2so4: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Rate and H2SO4 of a cluster, 0 beyond the limits that M7 sets."""
+    rate = torch.exp(ln_rate.clamp(-80.0, LN_RATE_MAX)).clamp(max=RATES[1])
+    inside = (rate >= RATES[0]) & (cluster >= LEAST_CLUSTER)
     if settings.older:
         inside = inside & (gas >= _GASES[0]) & (saturation >= _SATURATIONS[0])
         inside = inside & (temperature >= _TEMPERATURES[0]) & (temperature <= _TEMPERATURES[1])
-    each = (torch.where(inside, value, 0.0) for value in (rate, x * cluster))
+    each = (torch.where(inside, value, 0.0) for value in (rate, h2so4))
     rate, molecules = (value.to(gas.dtype) for value in each)
     return rate, molecules
 
@@ -245,20 +300,23 @@ def formation(
     forest_fraction: Tensor,
     boundary_layer: Tensor,
     gas: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Find new particles [cm-3 s-1] and what they take of the gas [molecules cm-3 s-1], (n,).
+    network: Network | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find new particles [cm-3 s-1], what they take of the gas [molecules cm-3 s-1], and the flag.
 
-    Arguments as of `nucleate`; `gas` is that in cloud-free air [molecules cm-3].
+    Arguments as of `nucleate`; `gas` is that in cloud-free air [molecules cm-3]. All (n,).
     """
-    if settings.nucleation == "vehkamaki2002":
+    flag = torch.zeros_like(gas, dtype=torch.int32)
+    rate = molecules = torch.zeros_like(gas)
+    if settings.nucleation == "vehkamaki2002" and network is not None:
+        rate, molecules, flag = learned(settings, temperature, relative_humidity, gas, network)
+    elif settings.nucleation == "vehkamaki2002":
         rate, molecules = vehkamaki(settings, temperature, relative_humidity, gas)
-    else:
-        rate = molecules = torch.zeros_like(gas)
     loss = molecules * rate
     if settings.older:
-        return rate, loss
+        return rate, loss, flag
     organic_rate, each = organic(settings, forest_fraction, boundary_layer, gas)
-    return rate + organic_rate, loss + each * organic_rate
+    return rate + organic_rate, loss + each * organic_rate, flag
 
 
 def nucleate(
@@ -271,6 +329,7 @@ def nucleate(
     boundary_layer: Tensor,
     sink: Tensor,
     gas: Tensor,
+    network: Network | None = None,
 ) -> Nucleated:
     """Form NS particles from the gas that condensation has left (sections 10.2 and 10.3).
 
@@ -286,11 +345,13 @@ def nucleate(
         Sum of the condensation sinks [s-1]
     gas
         [molecules cm-3]
+    network
+        Of the binary rate, which is exact without.
     """
     clear = torch.ones_like(gas) if settings.older else 1.0 - cloud_fraction
     within = ratio(gas, clear, clear > 0.0)
-    rate, loss = formation(
-        settings, temperature, relative_humidity, forest_fraction, boundary_layer, within
+    rate, loss, flag = formation(
+        settings, temperature, relative_humidity, forest_fraction, boundary_layer, within, network
     )
     if settings.older:
         taken = torch.minimum(timestep * loss, gas)
@@ -299,4 +360,4 @@ def nucleate(
         taken = torch.minimum(taken * clear, gas)
     forms = (rate > EPSILON) & (loss > least(loss))
     taken = torch.where(forms, taken, 0.0)
-    return Nucleated(gas - taken, taken, taken * ratio(rate, loss, forms))
+    return Nucleated(gas - taken, taken, taken * ratio(rate, loss, forms), flag)

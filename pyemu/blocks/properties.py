@@ -76,8 +76,6 @@ class Particles(NamedTuple):
     water: Tensor
     """[kg m-3] (n, 4)"""
     virtual: Tensor
-    flag: Tensor
-    """Of the water's guard (n,)"""
 
 
 def particles(
@@ -93,7 +91,7 @@ def particles(
         Molecules per NS particle that the step used before, 0 at its start (n,)
     """
     dry = dry_particles(settings, mass, number, virtual)
-    volume, density, water, flag = _wet(settings, air, dry, number)
+    volume, density, water = _wet(settings, air, dry, number)
     insoluble_volume, insoluble_density = _insoluble(settings, dry.mean)
     wet_radius = median_radius(settings, volume, SOLUBLE_NAMES)
     insoluble_radius = median_radius(settings, insoluble_volume, INSOLUBLE_NAMES)
@@ -103,7 +101,6 @@ def particles(
         density=_beside(density, insoluble_density),
         water=water,
         virtual=dry.virtual,
-        flag=flag,
     )
 
 
@@ -202,8 +199,8 @@ def _per_particle(volume: Tensor, number: Tensor) -> Tensor:
 
 def _wet(
     settings: Settings, air: Uptake, dry: Dry, number: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Volume [cm3], density [g cm-3] and water [kg m-3] of soluble modes (n, 4), flag (n,)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Volume [cm3], density [g cm-3] and water [kg m-3] of soluble modes (n, 4)."""
     acid = dry.molecules > 0.0
     sized = dry.volume > least(dry.volume)
     solution = air.solution(torch.where(acid, dry.molecules, 1e3))
@@ -222,7 +219,6 @@ def _wet(
         _overlay(volume, dry.salty, salt_volume),
         _overlay(density, dry.salty, salt_density),
         _overlay(water, dry.salty, held),
-        solution.flag,
     )
 
 

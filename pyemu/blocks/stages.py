@@ -42,6 +42,9 @@ SHORT_STEPS = 240.0
 limit for shorter ones: the cloudy part of a cell's gas goes to cloud droplets, a mode that has
 outgrown its middle falls back [1]."""
 _HIDDEN = 0.95
+_BY_VOLUME = {"ks": 0.6, "as": 0.4}
+"""A third of the power of the radius that the sink of a particle goes as: the part of a mode's sink
+that follows its volume, the rest following its number; NS is followed closer [1]."""
 _SOLUBLE_DONORS = ("ns", "ks", "as")
 Rows = dict[str, Columns]
 """Mode that something was in, or "gas" -> mode where it is now -> share or amount (n,)."""
@@ -52,6 +55,8 @@ class Rates(NamedTuple):
 
     sink: Columns
     """Of a particle [cm3 s-1]"""
+    grown_sink: Columns
+    """And what of it goes with the volume of KS and AS [cm3 cm-3 s-1]"""
     kernels: Kernels
     coat: Columns
     """Molecules that coat an insoluble particle [1]"""
@@ -91,6 +96,7 @@ def stage(
     number: Tensor,
     found: Particles,
     kernels: Kernels,
+    learned: Mapping[str, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Advance gas (n,), masses (n, 18) and numbers (n, 7) by `span` [s] of the `timestep`.
 
@@ -100,8 +106,10 @@ def stage(
         The environment by name; its production covers what other processes take out.
     found, kernels
         Sizes at the start, and kernels as if there were NS particles everywhere.
+    learned
+        Logarithms of sinks and coatings that networks give, by block.
     """
-    rates, course = _start(settings, air, mass, number, found, kernels)
+    rates, course = _start(settings, air, mass, number, found, kernels, learned)
     clear = torch.ones_like(gas) if settings.older else 1.0 - air["cloud_fraction"]
     cloud_rate = -torch.log(clear.clamp(min=1e-30)) * SHORT_STEPS / timestep
     left, last = gas, rates.molecules
@@ -119,11 +127,25 @@ def _start(
     number: Tensor,
     found: Particles,
     kernels: Kernels,
+    learned: Mapping[str, Tensor],
 ) -> tuple[Rates, Course]:
     numbers, masses = by_name(number, MODE_NAMES), by_name(mass, names(MASSES))
     volume = by_name(dry_volumes(settings, mass), MODE_NAMES)
     each = torch.ones_like(number) if settings.condensation else torch.zeros_like(number)
-    sink = condensation_sink(settings, air["pressure"], air["temperature"], found.wet_radius, each)
+    found_sink = condensation_sink(
+        settings,
+        air["pressure"],
+        air["temperature"],
+        found.wet_radius,
+        each,
+        learned.get("condensation"),
+    )
+    sink, grown_sink = by_name(found_sink, MODE_NAMES), {}
+    for mode, part in _BY_VOLUME.items():
+        there = (numbers[mode] > 0.0) & (volume[mode] > least(volume[mode]))
+        share = torch.where(there, part * sink[mode], 0.0)
+        grown_sink[mode] = share * ratio(numbers[mode], volume[mode], there)
+        sink[mode] = sink[mode] - share
     one, none = torch.ones_like(number[:, 0]), torch.zeros_like(number[:, 0])
     rows: Rows = {"gas": dict.fromkeys(SOLUBLE_NAMES, none)}
     for mode in (*_SOLUBLE_DONORS, *INSOLUBLE_NAMES):
@@ -132,9 +154,10 @@ def _start(
     sulfate_min, settled = _settled(settings, found, numbers, volume)
     return (
         Rates(
-            sink=by_name(sink, MODE_NAMES),
+            sink=sink,
+            grown_sink=grown_sink,
             kernels=kernels,
-            coat=coating(settings, found.wet_radius),
+            coat=coating(settings, found.wet_radius, learned.get("ageing")),
             molecules=found.virtual,
             sulfate_min=sulfate_min,
             settled=settled,
@@ -201,6 +224,8 @@ def _stride(
     molecules, size = _ns_size(settings, rates, course, last)
     sink = {mode: rates.sink[mode] * number[mode] for mode in MODE_NAMES}
     sink["ns"] = sink["ns"] * size**2
+    for mode, each in rates.grown_sink.items():
+        sink[mode] = sink[mode] + each * course.volume[mode]
     gas, condensed, new_so4, new = _gas(settings, h, air, clear, cloud_rate, gas, sink)
     for mode in SOLUBLE_NAMES:
         gain = condensed[mode] + new_so4 if mode == "ns" else condensed[mode]
@@ -251,7 +276,7 @@ def _gas(
 
     # Nucleation at the mean gas of the stride.
     mean = torch.where(both * h > 1e-3, ratio(taken, both * h, acts), 0.5 * (gas + left))
-    rate, loss = formation(
+    rate, loss, _ = formation(
         settings,
         air["temperature"],
         air["relative_humidity"],

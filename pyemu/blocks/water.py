@@ -1,21 +1,20 @@
 """Water uptake of sulfuric acid and of sea salt: sections 8.1 and 8.3 of the physics contract."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyemu.blocks.learned import FORMS, MOLECULES, evaluate, subsaturation
 from pyemu.blocks.network import Network
+from pyemu.blocks.numerics import columns
 from pyemu.blocks.settings import MOLAR_MASS_H2SO4, Settings
-
-FEATURES = ("ln_molecules", "temperature", "relative_humidity", "ln_pressure")
-TARGETS = ("ln_weight_percent", "solution_density")
 
 _MOLAR_MASS_NACL, _MOLAR_MASS_NA2SO4 = 58.443, 142.0376
 _DENSITY_NA2SO4 = 2.68
-_DELIQUESCENCE = 0.45
+DELIQUESCENCE = 0.45
 """Relative humidity below which sea salt particles are dry [1]."""
 _COLDEST, _DRIEST, _MOISTEST = 240.0, 0.05, 0.90
 """Where the inputs of the fits are clipped [K], [1], [1]."""
@@ -34,14 +33,14 @@ _H2SO4 = (
     *(5.611895, -1.387446e1, 1.750682e1, 7.138146e1),
     *(-3.109173e2, 4.662288e2, -3.128612e2, 7.76097e1),
 )
+SALTS = (_NACL, _NA2SO4, _H2SO4)
 
 
 class Solution(NamedTuple):
-    """H2SO4 in the solution [%], its density [g cm-3], (n, modes), and the guard's flag (n,)."""
+    """H2SO4 in the solution [%], its density [g cm-3], (n, modes)."""
 
     weight_percent: Tensor
     density: Tensor
-    flag: Tensor
 
 
 class Salt(NamedTuple):
@@ -66,6 +65,8 @@ class Uptake(NamedTuple):
     """Water held by a mole of salt [kg mol-1] (n, 1), 0 below deliquescence; as the next two"""
     per_na2so4: Tensor
     per_h2so4: Tensor
+    flag: Tensor
+    """Of the networks' guard (n,) int32"""
 
 
 def uptake(
@@ -73,22 +74,32 @@ def uptake(
     pressure: Tensor,
     temperature: Tensor,
     relative_humidity: Tensor,
-    network: Network | None = None,
+    networks: Mapping[str, Network] | None = None,
 ) -> Uptake:
-    """Prepare the uptake from air (n,) [Pa, K, 1], sulfuric acid by `network` if there is one."""
+    """Prepare the uptake from air (n,) [Pa, K, 1], by the networks `water` and `salt` if given."""
+    given = networks or {}
     p, t, h = (x[:, None] for x in (pressure, temperature, relative_humidity))
     clipped = t.clamp(min=_COLDEST), h.clamp(_DRIEST, _MOISTEST)
-    if network is None:
-        solution = _exact_solution(settings, p, *clipped)
+    flag = torch.zeros_like(pressure, dtype=torch.int32)
+    if "water" in given:
+        features = solution_features(pressure, temperature, relative_humidity)
+        solution, flag = _learned_solution(settings, features, given["water"])
     else:
-        solution = _learned_solution(settings, p, *clipped, network)
-    activity = h.clamp(_DELIQUESCENCE, 1.0)
-    wet = h >= _DELIQUESCENCE
-    each = (_per_salt(activity, polynomial) for polynomial in (_NACL, _NA2SO4, _H2SO4))
-    return Uptake(solution, *(torch.where(wet, water, 0.0) for water in each))
+        solution = _exact_solution(settings, p, *clipped)
+    wet = h >= DELIQUESCENCE
+    if "salt" in given:
+        form, features = FORMS["salt"], salt_features(relative_humidity)
+        found, other = evaluate(given["salt"], form.features, features, wet.expand_as(features))
+        each = [torch.exp(found[name][:, None].clamp(-20.0, 20.0)) for name in form.targets]
+        flag = torch.maximum(flag, other)
+    else:
+        activity = h.clamp(DELIQUESCENCE, 1.0)
+        each = [per_salt(activity, polynomial) for polynomial in SALTS]
+    nacl, na2so4, h2so4 = (torch.where(wet, water, 0.0) for water in each)
+    return Uptake(solution, nacl, na2so4, h2so4, flag)
 
 
-def _per_salt(activity: Tensor, polynomial: tuple[float, ...]) -> Tensor:
+def per_salt(activity: Tensor, polynomial: tuple[float, ...]) -> Tensor:
     """Water per mole of salt in binary solution [kg mol-1]; in float64, as the terms cancel."""
     a = activity.double()
     root = torch.zeros_like(a)
@@ -117,31 +128,59 @@ def _exact_solution(
         percent = w0 + x * (w1 + x * (w2 + x * (-0.021317481 + 0.000270358 * x)))
         percent = percent.clamp(min=_floor(settings))
         density = d0 + 0.00728531 * percent + x * (d1 + x * (0.001049607 / 9.0))
-        inside = torch.zeros_like(molecules[:, 0], dtype=torch.int32)
-        return Solution(percent, density.clamp(1.0, 1.841), inside)
+        return Solution(percent, density.clamp(1.0, 1.841))
 
     return solution
+
+
+def solution_features(pressure: Tensor, temperature: Tensor, humidity: Tensor) -> Tensor:
+    """Features of the network of the solution (n, 3), from air (n,)."""
+    clipped = temperature.clamp(min=_COLDEST), humidity.clamp(_DRIEST, _MOISTEST)
+    return columns((*clipped, torch.log(pressure)))
+
+
+def salt_features(humidity: Tensor) -> Tensor:
+    """Features of the network of sea salt (n, 2)."""
+    activity = humidity.clamp(DELIQUESCENCE, 1.0)
+    return columns((activity, subsaturation(activity)))
 
 
 def _learned_solution(
-    settings: Settings, pressure: Tensor, temperature: Tensor, humidity: Tensor, network: Network
-) -> Callable[[Tensor], Solution]:
-    air = {
-        "temperature": temperature,
-        "relative_humidity": humidity,
-        "ln_pressure": torch.log(pressure),
-    }
+    settings: Settings, features: Tensor, network: Network
+) -> tuple[Callable[[Tensor], Solution], Tensor]:
+    """Quartics in ln n through what a network tells at the five sizes of `MOLECULES`."""
+    found, flag = evaluate(network, FORMS["water"].features, features)
+    values = [found[name][:, None] for name in FORMS["water"].targets]
+    sizes = len(MOLECULES)
+    percent = _quartic([torch.exp(v.clamp(-10.0, 6.0)) for v in values[:sizes]])
+    density = _quartic(values[sizes:])
+    middle, spacing = math.log(MOLECULES[sizes // 2]), math.log(MOLECULES[1] / MOLECULES[0])
 
     def solution(molecules: Tensor) -> Solution:
-        given = {"ln_molecules": torch.log(molecules)} | air
-        features = torch.stack([given[f].expand_as(molecules) for f in FEATURES], dim=-1)
-        ln_percent, density = network(features).unbind(-1)
-        # Clamped before it is raised, so that no gradient is infinite.
-        percent = torch.exp(ln_percent.clamp(math.log(_floor(settings)), math.log(100.0)))
-        flag = network.flag(features).amax(dim=1)
-        return Solution(percent, density.clamp(1.0, 1.841), flag)
+        u = (torch.log(molecules) - middle) / spacing
+        both = [_horner(series, u) for series in (percent, density)]
+        return Solution(both[0].clamp(_floor(settings), 100.0), both[1].clamp(1.0, 1.841))
 
-    return solution
+    return solution, flag
+
+
+def _quartic(y: Sequence[Tensor]) -> list[Tensor]:
+    """Coefficients of the quartic through values at -2, -1, 0, 1, 2."""
+    odd, even = (y[4] - y[0], y[3] - y[1]), (y[4] + y[0], y[3] + y[1])
+    return [
+        y[2],
+        (8.0 * odd[1] - odd[0]) / 12.0,
+        (16.0 * even[1] - even[0] - 30.0 * y[2]) / 24.0,
+        (odd[0] - 2.0 * odd[1]) / 12.0,
+        (even[0] - 4.0 * even[1] + 6.0 * y[2]) / 24.0,
+    ]
+
+
+def _horner(series: Sequence[Tensor], x: Tensor) -> Tensor:
+    total = series[-1]
+    for coefficient in reversed(series[:-1]):
+        total = total * x + coefficient
+    return total
 
 
 def _floor(settings: Settings) -> float:

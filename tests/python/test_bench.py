@@ -95,3 +95,19 @@ def test_frontier(tmp_path: Path) -> None:
     assert page.count("| 1800 |") == 3
     frontier.figure(points, tmp_path / "f.png")
     assert (tmp_path / "f.png").stat().st_size > 20_000
+
+
+def test_latency_has_what_a_search_asks_for() -> None:
+    from pyemu.latency import table
+
+    found = table(
+        rounds=2, count=64, networks=("salt", "trunk"), hidden=((8,), (8, 16)), widths=(8,)
+    )
+    assert found["step"] > 0.0
+    assert {"bypass", "salt:8", "salt:8-16", "trunk:8", "trunk:8-16"} <= set(found)
+    layers = {name for name in found if name.count(":") == 2}
+    assert layers == {
+        *(f"dense:8:{activation}" for activation in ("relu", "silu", "tanh")),
+        *(f"{operation}:8:silu" for operation in ("residual", "gated", "low_rank")),
+    }
+    assert all(abs(cost) < 1e9 for cost in found.values())

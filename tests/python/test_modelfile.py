@@ -78,15 +78,15 @@ def test_what_is_written_is_read(path: Path) -> None:
 
 
 def test_names_are_those_of_the_blocks() -> None:
-    from pyemu.blocks import coagulation, water
+    from pyemu.blocks.learned import FORMS, OF_PARTICLES
 
     settings = Settings.from_reference(Config())
     assert set(modelspec.SETTINGS) - set(modelspec.OPTIONAL) == set(settings.to_json())
     assert Settings.from_json(model().settings) == settings
-    assert modelspec.FEATURES["water"] == water.FEATURES
-    assert modelspec.TARGETS["water"] == water.TARGETS
-    assert modelspec.FEATURES["coagulation"] == coagulation.FEATURES
-    assert modelspec.TARGETS["coagulation"] == coagulation.TARGETS
+    for name, form in FORMS.items():
+        assert modelspec.FEATURES[name] == form.features
+        assert modelspec.TARGETS[name] == form.targets
+    assert modelspec.OF_PARTICLES == OF_PARTICLES
 
 
 def test_info_prints_and_writes_json(path: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ LAYERS = ("networks", "coagulation", "layers")
         (told("chain", 0, "form", value="magic"), "properties has form 'magic'; allowed is exact"),
         (
             told("chain", 0, value={"block": "properties", "form": "network", "network": "x"}),
-            "properties cannot be a network; water, coagulation can",
+            "properties cannot be a network; water, condensation, nucleation, coagulation",
         ),
         (
             told("chain", 1, value={"block": "water", "form": "exact"}),
@@ -180,16 +180,32 @@ LAYERS = ("networks", "coagulation", "layers")
         (told("chain", 1, "network", value="wet"), "network 'water' is not in the chain"),
         (told("chain", 1, "network", value="a"), "network 'a' is not there"),
         (told(*LAYERS, 0, "operation", value="conv"), "operation 'conv' is not known"),
+        (told(*LAYERS, 0, "operation", value="low_rank"), "rank 0 of a layer of operation"),
+        (told(*LAYERS, 0, "operation", value="gated"), "tensor 0.gate_weight is missing"),
+        (
+            told(*LAYERS, 0, "operation", value="residual"),
+            "a residual layer of 16 inputs and 5 outputs",
+        ),
+        (
+            told("networks", "coagulation", "bypass", value=False),
+            "tensor bypass belongs to no layer",
+        ),
+        (told("chain", 4, "salt", value="water"), "coagulation has no network 'salt'; water has"),
+        (told("chain", 1, "network", value="coagulation"), "network 'water' is not in the chain"),
+        (
+            told("chain", 2, value={"block": "condensation", "form": "network"}),
+            "condensation: form 'network' with network None",
+        ),
         (told(*LAYERS, 0, "activation", value="gelu"), "activation 'gelu' is not known"),
         (told(*LAYERS, 0, "inputs", value=15), "layer 0 has 15 inputs and is given 16"),
         (told(*LAYERS, 1, "outputs", value=15), "the last layer gives 15 of 16 targets"),
         (told(*LAYERS, value=[]), "it has no layers"),
         (
-            told("networks", "water", "features", value=["temperature", "x", "y", "z"]),
+            told("networks", "water", "features", value=["temperature", "x", "y"]),
             "network 'water' does not take the features of water",
         ),
         (
-            told("networks", "water", "targets", value=["a", "b"]),
+            told("networks", "water", "targets", value=["a"] * 10),
             "network 'water' does not give the targets of water",
         ),
         (told("settings", "pi", value=-1.0), "settings: pi = -1.0; allowed is [0, inf)"),
