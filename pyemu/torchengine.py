@@ -18,14 +18,12 @@ from pyemu._bridge import ffi, lib
 from pyemu.exchange import to_chain
 from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, MASSES, MODES, NUMBERS, SOLUBLE
 
-LANES = 64
-"""Cells are filled up to a multiple of this: torch computes what is left over by other means, with
-other bits."""
 CHUNK = 1024
-"""Cells at a time on a CPU: fewer than torch would share out among threads, which would cut them
-into other parts on another machine."""
+"""Cells at a time on a CPU, always so many, others filled up: torch takes another way, with other
+bits, where sizes differ. Few enough that torch does not share them out among threads, and so many
+that a step of less costs hardly less."""
 CHUNK_ON_GPU = 1 << 18
-"""Bounds the memory that a step takes."""
+"""Bounds the memory that a step takes; fewer cells are a smaller chunk."""
 
 _MOST = 2.0**64
 _RANGES = {"pressure": (1e-3, 1e6), "temperature": (50.0, 1000.0)}
@@ -79,6 +77,7 @@ class Model:
             found = torch.cuda.device_count()
             if (self._device.index or 0) >= found:
                 raise DeviceError(f"device '{device}' is not there: torch finds {found} GPUs")
+        self._chunk = CHUNK if self._device.type == "cpu" else CHUNK_ON_GPU
         chain = to_chain(modelfile.read(path))
         self._chain = chain.to(self._device).eval().requires_grad_(requires_grad=False)
         with safe_open(path, "pt") as file:
@@ -123,7 +122,7 @@ class Model:
         air = torch.where(fit, air, air.new_tensor(_harmless())[:, None])
         air[_HUMIDITY].clamp_(0.0, 1.0)
         before = torch.where(fit, state, 0.0)
-        size = CHUNK if self._device.type == "cpu" else CHUNK_ON_GPU
+        size = self._chunk
         pieces = [
             self._chain(one.T, other.T, block.timestep)
             for one, other in zip(
@@ -160,9 +159,11 @@ class Model:
                 field.copy_(found.view(field.shape))
 
     def _gather(self, fields: "_Fields", cells: int) -> Tensor:
-        """Environment and prognostics (34, n), n a multiple of `LANES`, of harmless cells beyond."""
+        """Environment and prognostics (34, n), filled up with harmless cells on a CPU."""
         rows = {variable.name: 1 for variable in ENVIRONMENT} | _PROGNOSTIC
-        padded = math.ceil(cells / LANES) * LANES
+        padded = cells
+        if self._device.type == "cpu":
+            padded = math.ceil(cells / CHUNK) * CHUNK
         given = torch.zeros(sum(rows.values()), padded, dtype=fields.real, device=self._device)
         given[:_INPUTS, cells:] = given.new_tensor(_harmless())[:, None]
         first = 0
