@@ -18,12 +18,14 @@ from pyemu._bridge import ffi, lib
 from pyemu.exchange import to_chain
 from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, MASSES, MODES, NUMBERS, SOLUBLE
 
+LANES = 64
+"""Cells are filled up to a multiple of this, as torch computes what is left over by other means, with
+other bits. So a cell's bits do not depend on the block on a CPU where all blocks are exact; a network
+is BLAS, whose sums depend on the cell's place in the block, within single precision."""
 CHUNK = 1024
-"""Cells at a time on a CPU, always so many, others filled up: torch takes another way, with other
-bits, where sizes differ. Few enough that torch does not share them out among threads, and so many
-that a step of less costs hardly less."""
+"""Cells at a time on a CPU: few enough that torch does not share them out among threads."""
 CHUNK_ON_GPU = 1 << 18
-"""Bounds the memory that a step takes; fewer cells are a smaller chunk."""
+"""Bounds the memory that a step takes."""
 
 _MOST = 2.0**64
 _RANGES = {"pressure": (1e-3, 1e6), "temperature": (50.0, 1000.0)}
@@ -69,7 +71,8 @@ class Model:
 
     def __init__(self, path: Path, device: str) -> None:
         try:
-            path.open("rb").read(1)
+            with path.open("rb") as given:
+                given.read(1)
         except OSError as error:
             raise OSError(f"{path}: cannot be read: {error.strerror}") from None
         self._device = torch.device(device)
@@ -159,11 +162,9 @@ class Model:
                 field.copy_(found.view(field.shape))
 
     def _gather(self, fields: "_Fields", cells: int) -> Tensor:
-        """Environment and prognostics (34, n), filled up with harmless cells on a CPU."""
+        """Environment and prognostics (34, n), n a multiple of `LANES`, of harmless cells beyond."""
         rows = {variable.name: 1 for variable in ENVIRONMENT} | _PROGNOSTIC
-        padded = cells
-        if self._device.type == "cpu":
-            padded = math.ceil(cells / CHUNK) * CHUNK
+        padded = math.ceil(cells / LANES) * LANES
         given = torch.zeros(sum(rows.values()), padded, dtype=fields.real, device=self._device)
         given[:_INPUTS, cells:] = given.new_tensor(_harmless())[:, None]
         first = 0

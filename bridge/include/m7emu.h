@@ -73,8 +73,9 @@ typedef struct m7emu_options {
  * libm7emu_torch, which is loaded when it is first asked for, and the packages pyemu and torch: of
  * the activated environment ($VIRTUAL_ENV), or else of the Python that the library was built with.
  * Open it after MPI_Init, and do not fork afterwards. Python stays when models are closed. Threads
- * may step at once, but wait for each other. On the CPU bits do not depend on the block; a cell of
- * which nothing finite comes is M7EMU_FLAG_INVALID, too. A GPU takes blocks in its own memory and
+ * may step at once, but wait for each other. On the CPU bits do not depend on the block unless the
+ * model has networks, whose sums depend on a cell's place to single precision. A cell of which
+ * nothing finite comes is M7EMU_FLAG_INVALID, too. A GPU takes blocks in its own memory and
  * in the host's. */
 
 /* One block of columns. struct_size is sizeof the struct; new members are added at the end. */
