@@ -19,9 +19,9 @@ from pyemu.exchange import to_chain
 from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, MASSES, MODES, NUMBERS, SOLUBLE
 
 LANES = 64
-"""Cells are filled up to a multiple of this, as torch computes what is left over by other means, with
-other bits. So a cell's bits do not depend on the block on a CPU where all blocks are exact; a network
-is BLAS, whose sums depend on the cell's place in the block, within single precision."""
+"""Cells are filled up to a multiple of this, as torch computes what is left over by other means,
+with other bits. So a cell's bits do not depend on the block on a CPU where all blocks are exact; a
+network is BLAS, whose sums depend on the cell's place in the block, within single precision."""
 CHUNK = 1024
 """Cells at a time on a CPU: few enough that torch does not share them out among threads."""
 CHUNK_ON_GPU = 1 << 18
@@ -162,7 +162,7 @@ class Model:
                 field.copy_(found.view(field.shape))
 
     def _gather(self, fields: "_Fields", cells: int) -> Tensor:
-        """Environment and prognostics (34, n), n a multiple of `LANES`, of harmless cells beyond."""
+        """Environment and prognostics (34, n), n a multiple of `LANES`, harmless cells beyond."""
         rows = {variable.name: 1 for variable in ENVIRONMENT} | _PROGNOSTIC
         padded = math.ceil(cells / LANES) * LANES
         given = torch.zeros(sum(rows.values()), padded, dtype=fields.real, device=self._device)
@@ -244,10 +244,11 @@ def _fit(given: Tensor) -> Tensor:
 
 def open_model(version: int, path: str, device: int) -> tuple[int, Model | None, str]:
     """Open a model for a host: status, model, text. `version` is its M7EMU_ABI_VERSION."""
+    own = lib.M7EMU_ABI_VERSION
+    if version != own:
+        text = f"pyemu has ABI version {own}, the library {version}"
+        return lib.M7EMU_ERROR_UNSUPPORTED, None, text
     try:
-        if version != lib.M7EMU_ABI_VERSION:
-            needed = lib.M7EMU_ABI_VERSION
-            raise ImportError(f"pyemu has ABI version {needed}, the library {version}")
         name = "cpu" if device == lib.M7EMU_DEVICE_CPU else f"cuda:{device}"
         return lib.M7EMU_OK, Model(Path(path), name), ""
     except BaseException as error:
