@@ -470,6 +470,65 @@ def harder(
         Console().print(f"wrote {records}: {count} cells", highlight=False)
 
 
+@app.command(epilog="Example: pyemu search train.nc --validation validation.nc --output found")
+def search(
+    records: Annotated[list[Path], typer.Argument(help="Records to learn from, netCDF.")],
+    output: Annotated[Path, typer.Option(help="Folder of all that is found.")],
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Records to choose by [default: one trajectory of twenty]."),
+    ] = None,
+    map: Map = None,  # noqa: A002
+    config: Annotated[Path | None, typer.Option(help="TOML file of `SearchPlan`.")] = None,
+    learned: Annotated[
+        bool | None, typer.Option("--learned", help="Every process learned: no exact forms.")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Minutes of the search, before the chosen are trained [default: 12]."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, batches, draws.")] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with what the folder holds, or begin anew.")
+    ] = True,
+    threads: Threads = None,
+) -> None:
+    """Let DENSE find which processes of M7 to emulate, and by which networks; goes on after a kill.
+
+    Writes the front of error over ns per cell (front.md, .json, .png), the network variables over
+    time (variables.png) and the chosen as model files. Under torchrun, in several processes.
+    """
+    import os
+
+    import torch
+
+    from pyemu import search as searching
+    from pyemu.records import open_records
+
+    with plain_errors(), _told("search") as tell:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        plan = searching.SearchPlan.read(config, learned=learned, minutes=budget, seed=seed)
+        facts = searching.run(
+            plan,
+            open_records(records, map),
+            output,
+            validation=open_records(validation, map) if validation else None,
+            origin=[*records, *(validation or ())],
+            command="pyemu " + " ".join(sys.argv[1:]),
+            resume=resume,
+            tell=tell,
+        )
+        for row in facts["chosen"]:
+            Console().print(
+                f"{row['model']}: error {row['trained_error']:.2e}, {row['measured_ns']:.0f} ns "
+                f"per cell (exact {row['exact_ns']:.0f}): {row['short']}",
+                highlight=False,
+            )
+        if os.environ.get("RANK", "0") == "0":
+            Console().print(f"wrote {output}/front.md, front.png, variables.png", highlight=False)
+
+
 @app.command(epilog="Example: pyemu exact --profile m7_2004 --output exact_2004.safetensors")
 def exact(
     output: Annotated[Path, typer.Option(help="The model file.")],

@@ -17,7 +17,7 @@ Costs of whole networks and of layers add up: a network of other layers costs th
 it, plus the layers it has more.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -69,11 +69,7 @@ def table(
     watch
         Wraps the rounds, to show progress.
     """
-    state = states.sample(count, seed, "all_modes")
-    environment, prognostic = pack(state)
-    timestep = np.full(count, 1800.0)
-    cells = Cells(environment=environment, before=prognostic, after=prognostic, timestep=timestep)
-    settings = Settings.from_reference(Config())
+    settings, cells = Settings.from_reference(Config()), _cells(count, seed)
     sheet = lessons(settings, cells, tuple(networks))
     if "coagulation" not in sheet:
         sheet |= lessons(settings, cells, ("coagulation",))
@@ -91,20 +87,8 @@ def table(
     for bypass in (True, False):
         made[f"bypass*{bypass}"] = {"coagulation": _network("coagulation", thin, sheet, bypass)}
 
-    with TemporaryDirectory() as folder:
-        emulators = {}
-        for place, (label, given) in enumerate(made.items()):
-            path = Path(folder) / f"{place}.safetensors"
-            told = {"title": "latency", "created": "", "teacher": "m7", "provenance": {}}
-            modelfile.write(to_model(Chain(settings, given), **told), path)  # type: ignore[arg-type]
-            emulators[label] = load(path)
-        taken: dict[str, list[float]] = {label: [] for label in emulators}
-        for number in watch(range(rounds + 1)):
-            for label, emulator in emulators.items():
-                seconds = emulator.seconds(environment, prognostic, 1800.0, block)
-                if number:
-                    taken[label].append(seconds / count * 1e9)
-    cost = {label: float(np.quantile(times, 0.25)) for label, times in taken.items()}
+    chains = {label: Chain(settings, given) for label, given in made.items()}
+    cost = measure(chains, rounds, count, block, seed, watch)
     found = {_STEP: cost[_STEP], "bypass": cost["bypass*True"] - cost["bypass*False"]}
     for label in made:
         if label != _STEP and "*" not in label:
@@ -113,6 +97,38 @@ def table(
         more = cost[f"{label}*{1 + _REPEATED}"] - cost[f"{label}*1"]
         found[label] = more / _REPEATED
     return found
+
+
+def measure(
+    chains: Mapping[str, Chain],
+    rounds: int = 300,
+    count: int = 512,
+    block: int = 64,
+    seed: int = 1,
+    watch: Watch = iter,
+) -> dict[str, float]:
+    """Measure the whole steps of chains in the native engine as `table` does [ns per cell]."""
+    cells = _cells(count, seed)
+    with TemporaryDirectory() as folder:
+        emulators = {}
+        for place, (label, chain) in enumerate(chains.items()):
+            path = Path(folder) / f"{place}.safetensors"
+            told = {"title": "latency", "created": "", "teacher": "m7", "provenance": {}}
+            modelfile.write(to_model(chain, **told), path)  # type: ignore[arg-type]
+            emulators[label] = load(path)
+        taken: dict[str, list[float]] = {label: [] for label in emulators}
+        for number in watch(range(rounds + 1)):
+            for label, emulator in emulators.items():
+                seconds = emulator.seconds(cells.environment, cells.before, 1800.0, block)
+                if number:
+                    taken[label].append(seconds / count * 1e9)
+    return {label: float(np.quantile(times, 0.25)) for label, times in taken.items()}
+
+
+def _cells(count: int, seed: int) -> Cells:
+    environment, before = pack(states.sample(count, seed, "all_modes"))
+    timestep = np.full(count, 1800.0)
+    return Cells(environment=environment, before=before, after=before, timestep=timestep)
 
 
 def _pairs(widths: Sequence[int]) -> Iterable[tuple[str, Layer]]:

@@ -1,7 +1,7 @@
 """What the networks are taught: the exact forms at the records' states, then the step itself."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,14 @@ from torch import Tensor
 
 from pyemu.blocks import ageing, coagulation, condensation, nucleation, properties, water
 from pyemu.blocks.chain import Chain
-from pyemu.blocks.learned import MOLECULES, NETWORKS, columns_of, particle_features
+from pyemu.blocks.learned import (
+    MOLECULES,
+    NETWORKS,
+    TRUNK,
+    Form,
+    columns_of,
+    particle_features,
+)
 from pyemu.blocks.modes import INSOLUBLE_NAMES
 from pyemu.blocks.network import Network
 from pyemu.blocks.numerics import columns, ratio
@@ -24,6 +31,10 @@ SCORED = (*names(PROGNOSTICS), *WATERS)
 """Variables whose tendencies are taught and judged."""
 _WATER_PLACES = [index(name, DIAGNOSTICS) for name in WATERS]
 _CHUNK = 8192
+_SLIGHT = 1e-3
+"""Weight that every cell has at least when some are drawn by it [1]."""
+_WEIGHTS = (0.03, 30.0)
+"""Bounds of what a lesson's cells count by the water that they hold [1]."""
 _PIECE = 65536
 
 
@@ -52,8 +63,13 @@ Air = tuple[Tensor, Tensor, Tensor]
 
 
 @torch.no_grad()
-def lessons(settings: Settings, cells: Cells, learned: Sequence[str]) -> Sheet:
-    """Evaluate the exact forms of the `learned` blocks at the states before the step, float64."""
+def lessons(settings: Settings, cells: Cells, learned: Mapping[str, Form] | Sequence[str]) -> Sheet:
+    """Evaluate the exact forms of `learned` networks at the states before the step, float64.
+
+    Names stand for what `pyemu.blocks.learned.NETWORKS` says that these networks read and give.
+    """
+    if not isinstance(learned, Mapping):
+        learned = {name: NETWORKS[name] for name in learned}
     environment, before = _double(cells.environment), _double(cells.before).clamp(min=0.0)
     timestep = _double(cells.timestep)
     pieces = zip(*(x.split(_PIECE) for x in (environment, before, timestep)), strict=True)
@@ -69,7 +85,7 @@ def _lessons(
     environment: Tensor,
     state: Tensor,
     timestep: Tensor,
-    learned: Sequence[str],
+    learned: Mapping[str, Form],
 ) -> Sheet:
     pressure, temperature, humidity = (environment[:, index(n, ENVIRONMENT)] for n in _AIR)
     air = pressure, temperature, humidity
@@ -79,7 +95,7 @@ def _lessons(
     none = torch.zeros_like(number[:, 0])
     found = properties.particles(settings, uptake, mass, number, none)
     sheet: Sheet = {}
-    for name in learned:
+    for name, form in learned.items():
         if name == "water":
             sheet[name] = _solutions(settings, air)
         elif name == "salt":
@@ -88,7 +104,7 @@ def _lessons(
             gas = _gas_left(settings, environment, state, timestep, found, number)
             sheet[name] = _clusters(temperature, humidity, gas)
         else:
-            sheet[name] = _rates(settings, name, air, found, number)
+            sheet[name] = _rates(settings, form, air, found, number)
     return sheet
 
 
@@ -104,6 +120,16 @@ def take_lessons(sheet: Sheet, rows: Places) -> Sheet:
     """Pick cells."""
     chosen = torch.from_numpy(rows)
     return {name: Lesson(*(t[chosen] for t in lesson)) for name, lesson in sheet.items()}
+
+
+def weighty(lesson: Lesson, count: int, seed: Sequence[int]) -> Lesson:
+    """Draw `count` cells, those of much weight more often, and lower their weights by as much."""
+    importance = lesson.known.mean(dim=1).double().numpy() + _SLIGHT
+    importance = importance / importance.sum()
+    rows = np.random.default_rng(list(seed)).choice(len(importance), count, p=importance)
+    share = torch.from_numpy(importance[rows] * len(importance))[:, None]
+    drawn = Lesson(*(t[torch.from_numpy(rows)] for t in lesson))
+    return drawn._replace(known=drawn.known / share.to(drawn.known.dtype))
 
 
 def lesson_loss(network: Network, lesson: Lesson) -> Tensor:
@@ -179,7 +205,7 @@ def _double(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor
 
 
 def _rates(
-    settings: Settings, name: str, air: Air, found: properties.Particles, number: Tensor
+    settings: Settings, form: Form, air: Air, found: properties.Particles, number: Tensor
 ) -> Lesson:
     """Give what a network of the particles gives: sinks, kernels, coatings, or all of them."""
     pressure, temperature, _ = air
@@ -188,36 +214,41 @@ def _rates(
     each = torch.ones_like(radius)
     sink = condensation.condensation_sink(settings, pressure, temperature, radius, each)
     coats = ageing.coating(settings, radius)
-    exact = {
-        "condensation": sink,
-        "coagulation": kernel.kernel,
-        "ageing": columns(coats[mode] for mode in INSOLUBLE_NAMES),
-    }
-    values = torch.cat([exact[form].T for form in (exact if name == "trunk" else (name,))]).T
-    form = NETWORKS[name]
+    coated = columns(coats[mode] for mode in INSOLUBLE_NAMES)
+    values = torch.cat((sink.T, kernel.kernel.T, coated.T)).T  # as TRUNK has them
+    values = values[:, columns_of(form.targets, TRUNK.targets)]
     features, there = particle_features(pressure, temperature, radius, found.density)
-    places = columns_of(form.features, NETWORKS["trunk"].features)
+    places = columns_of(form.features, TRUNK.features)
     known = values > 0.0
     targets = torch.log(torch.where(known, values, 1.0))
     return Lesson(features[:, places], there[:, places], targets, known.double())
 
 
 def _solutions(settings: Settings, air: Air) -> Lesson:
-    """Sulfuric acid at the five sizes between which the learned form interpolates."""
+    """Sulfuric acid at the five sizes between which the learned form interpolates.
+
+    Weighted by the water of the middle one, as the most dilute solutions hold most water.
+    """
     features = water.solution_features(*air)
     molecules = torch.tensor(MOLECULES, dtype=features.dtype).expand(len(features), -1)
     solution = water.uptake(settings, *air).solution(molecules)
     targets = torch.cat((torch.log(solution.weight_percent).T, solution.density.T)).T
-    return _of_all(features, targets)
+    lesson = _of_all(features, targets)
+    held = (1.0 / solution.weight_percent[:, len(MOLECULES) // 2, None]).clamp(*_WEIGHTS)
+    return lesson._replace(known=lesson.known * held)
 
 
 def _salts(humidity: Tensor) -> Lesson:
-    """Water of the salts, where they are not dry."""
+    """Water of the salts where they are not dry, weighted by how much of it there is.
+
+    A step changes little of a sea salt particle's water, so that near saturation, where there is
+    most of it, the learned form has to be right to 1e-5.
+    """
     features = water.salt_features(humidity)
     targets = columns(torch.log(water.per_salt(features[:, 0], s)) for s in water.SALTS)
     lesson = _of_all(features, targets)
-    wet = humidity >= water.DELIQUESCENCE
-    return lesson._replace(known=lesson.known * wet[:, None])
+    held = torch.exp(targets).square().clamp(*_WEIGHTS)
+    return lesson._replace(known=held * (humidity >= water.DELIQUESCENCE)[:, None])
 
 
 def _of_all(features: Tensor, targets: Tensor) -> Lesson:
@@ -270,12 +301,12 @@ def _clusters(temperature: Tensor, humidity: Tensor, gas: Tensor) -> Lesson:
         )
     )
     fast, large = ln_rate > ln_least - 2.0, ln_cluster > ln_four - 0.5
-    edge = 1.0 + 4.0 * torch.exp(-(((ln_cluster - ln_four) / 0.2) ** 2))
+    edge = 1.0 + 9.0 * torch.exp(-(((ln_cluster - ln_four) / 0.15) ** 2))
     known = columns(
         (
             torch.where(large, torch.where(fast, 1.0, 0.1), 1e-3),
-            torch.where(fast, torch.where(large, 10.0 * edge, 1.0), 1e-2),
-            torch.where(fast & large, 5.0, 1e-3),
+            torch.where(fast, torch.where(large, 100.0 * edge, 10.0), 1e-2),
+            torch.where(fast & large, 10.0, 1e-3),
         )
     )
     return Lesson(features, there, targets, known * (gas > 0.0)[:, None])

@@ -17,7 +17,6 @@ from pyemu.blocks.settings import Settings
 from pyemu.feed import Feed, Share
 from pyemu.lessons import (
     SCORED,
-    Lesson,
     Sheet,
     Steps,
     judge,
@@ -29,6 +28,7 @@ from pyemu.lessons import (
     take_lessons,
     take_steps,
     tendencies,
+    weighty,
 )
 from pyemu.refine import improve
 from pyemu.trainconfig import TrainConfig
@@ -37,7 +37,12 @@ Row = dict[str, Any]
 
 FORMS, REFINE, STEP = "forms", "refine", "step"
 _DAMPING = 0.1
+_SAME = 25
+"""Refining steps of nucleation on the same cells, few of which are at the edge that matters. The
+others keep theirs: with new ones, what is gained is lost again."""
 _CLIP = 1.0
+_CHOICE = 4
+"""Of so many cells one is refined on, by weight."""
 
 
 class Loop:
@@ -51,27 +56,31 @@ class Loop:
         held: Share,
         rank: int = 0,
         world: int = 1,
+        integration: tuple[int, int] = (0, 0),
     ) -> None:
         self.config, self.done, self.rows = config, 0, list[Row]()
         networks = config.networks()
-        self.learner = Learner(Chain(chosen, networks), config.asinh)
-        self.mean = Learner(Chain(chosen, config.networks()), config.asinh)  # over past weights
+        self.learner = Learner(Chain(chosen, networks, integration), config.asinh)
+        # Over past weights:
+        self.mean = Learner(Chain(chosen, config.networks(), integration), config.asinh)
         self._whole: torch.nn.Module = self.learner
         if world > 1:
             self._whole = DistributedDataParallel(
                 self.learner, broadcast_buffers=False, find_unused_parameters=True
             )
         sample = share.spread(config.calibration)
-        for name, lesson in lessons(chosen, sample, config.learned).items():
+        for name, lesson in lessons(chosen, sample, config.forms).items():
             flat = [t.reshape(-1, t.shape[-1]) for t in lesson]
             features, there, targets, known = flat
             networks[name].calibrate(features, targets, there, known)
         self.learner.scale = steps(sample).truth.std(dim=0)
         held_cells = held.spread(config.validation)
-        self._sheet = single(lessons(chosen, held_cells, config.learned))
+        self._sheet = single(lessons(chosen, held_cells, config.forms))
         self._steps = steps(held_cells)
         self._refined = [n for n in config.learned if n in OF_AIR and config.refine_steps]
-        plain = [n for n in config.learned if n not in self._refined] or config.learned
+        forms = config.forms
+        plain = {n: f for n, f in forms.items() if n not in self._refined} or forms
+        refined = {n: forms[n] for n in self._refined}
         least = min((len(networks[n].targets) for n in self._refined), default=1)
         drawn: dict[str, Any] = {"seed": config.seed, "rank": rank, "world": world}
         drawn["buffer"] = config.buffer
@@ -85,9 +94,9 @@ class Loop:
             ),
             REFINE: Feed(
                 share,
-                lambda cells: single(lessons(chosen, cells, self._refined)),
+                lambda cells: single(lessons(chosen, cells, refined)),
                 take_lessons,
-                batch=config.refine_batch // least,
+                batch=_CHOICE * config.refine_batch // least,
                 **drawn,
             ),
             STEP: Feed(share, steps, take_steps, batch=config.step_batch, **drawn),
@@ -140,12 +149,13 @@ class Loop:
         """Make one step of the second stage, which takes the best weights further."""
         if step == 0:
             self.learner.load_state_dict(self._best)
-        sheet = self._feeds[REFINE](step)
         for name in self._refined:
             network = self.learner.chain.networks[name]
             assert isinstance(network, Network)
             count = max(1, self.config.refine_batch // len(network.targets))
-            lesson = Lesson(*(t[:count] for t in sheet[name]))
+            draw = step // _SAME if name == "nucleation" else 0
+            sheet = self._feeds[REFINE](draw)
+            lesson = weighty(sheet[name], count, [self.config.seed, draw])
             damping = self._damping[name]
             self._damping[name], error = improve(
                 network, lesson.features, lesson.there, lesson.targets, lesson.known, damping

@@ -69,7 +69,7 @@ network was trained on: beyond them a cell is flagged 1, beyond by more than hal
 - `salt`: features `water_activity` a (clipped to 0.45 ... 1) and `ln_subsaturation`, ln(1.01 - a);
   targets `ln_water_per_nacl`, `_na2so4`, `_h2so4` [ln(kg mol-1)]. Below 0.45 salt is dry exactly.
 - `nucleation`: features `temperature`, `ln_saturation`, `ln_gas` [ln cm-3] (clipped as in section
-  10.1), `known` where there is gas; targets `ln_nucleation_rate` [ln(cm-3 s-1)],
+  10.1), known where there is gas; targets `ln_nucleation_rate` [ln(cm-3 s-1)],
   `ln_cluster_molecules`, `ln_cluster_h2so4`: molecules in a critical cluster, all and H2SO4.
   M7's limits stay: nothing forms below a rate of 1e-7 or of a cluster below 4.
 """

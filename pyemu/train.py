@@ -36,6 +36,8 @@ Tell = Callable[[int, int, Row], None]
 """Called with steps done, steps in all, and the last row of the curves."""
 
 _SCORE = "validation mean tendency R2"
+_MANY = 16
+"""Sub-steps that are taken for the converged M7; about as near to it as two stages are."""
 _ENOUGH = 0.9999
 """Mean tendency R2 of exact forms that no network is likely to better."""
 
@@ -95,9 +97,9 @@ def run(
         check_target(path)
     asked = config
     if calibration is None:
-        chosen = settings(records)
+        chosen, parts = settings(records), str(records.attrs.get("substeps", "1"))
     else:
-        chosen = _calibrated(calibration)
+        chosen, parts = calibration.settings, str(calibration.substeps)
         config = config.learning((), foreign=to_learn(calibration))
         records = calibration.corrected(records)
         validation = None if validation is None else calibration.corrected(validation)
@@ -113,12 +115,13 @@ def run(
     if calibration is not None:
         told["calibration"] = calibration.facts()
     judged = steps(held.spread(config.validation))
-    exact = Chain(chosen)
+    integration = _integration(config, parts)
+    exact = Chain(chosen, integration=integration)
     exact_scores = None if asked.learned else scores(exact, judged)
     best, found, rows = exact, exact_scores, list[Row]()
     with processes() as (rank, world), tensorboard(files, rank) as events:
         if config.learned:
-            loop = Loop(config, chosen, share, held, rank, world)
+            loop = Loop(config, chosen, share, held, rank, world, integration)
             identity = {"config": asdict(config), "records": hashes, "processes": world}
             identity["settings"] = chosen.to_json()
             loop.start(files.checkpoint, identity)
@@ -138,7 +141,7 @@ def run(
             best,
             title=files.model.stem,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            teacher="m7",
+            teacher="converged" if any(integration) else "m7",
             provenance={**told, "scores": found},
         )
         if rank == 0:
@@ -155,19 +158,20 @@ def to_learn(calibration: Calibration) -> tuple[str, ...]:
     return tuple(name for name in calibration.missed if name in FORMS)
 
 
-def _calibrated(calibration: Calibration) -> Settings:
-    if calibration.substeps != 1:
+def _integration(config: TrainConfig, parts: str) -> tuple[int, int]:
+    """Find how the blocks make a step like that of an M7 in so many sub-steps."""
+    if parts == "1":
+        return 0, 0
+    if parts != "converged" and int(parts) < _MANY:
         raise ValueError(
-            f"records of {calibration.substeps} sub-steps, as calibration found; "
-            "exact forms are those of a single step"
+            f"records of {parts} sub-steps; a model has the single step of M7, or its limit of "
+            f"many ({_MANY} and more)"
         )
-    return calibration.settings
+    return config.stages, config.strides
 
 
 def settings(records: xr.Dataset) -> Settings:
     """Find the switches of M7 that made the records, in their attributes, or its defaults."""
-    if str(records.attrs.get("substeps", "1")) != "1":
-        raise ValueError("records of several sub-steps; exact forms are those of a single step")
     names = ("profile", "water", "nucleation", "organic_nucleation")
     told = {name: str(records.attrs[name]) for name in names if name in records.attrs}
     return Settings.from_reference(reference.Config(**told))  # type: ignore[arg-type]
@@ -176,6 +180,9 @@ def settings(records: xr.Dataset) -> Settings:
 @contextmanager
 def processes() -> Iterator[tuple[int, int]]:
     """Join the processes that `torchrun` started: rank and number; (0, 1) without it."""
+    if distributed.is_initialized():  # whoever did leaves them, too
+        yield distributed.get_rank(), distributed.get_world_size()
+        return
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0, 1
         return

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 
-from pyemu.blocks.learned import FORMS, NETWORKS, OF_PARTICLES
+from pyemu.blocks.learned import FORMS, NETWORKS, OF_PARTICLES, Form, trunk_of
 from pyemu.blocks.network import Network
 from pyemu.variables import unknown
 
@@ -23,10 +23,16 @@ class TrainConfig:
     Parameters
     ----------
     coagulation, condensation, ageing, water, salt, nucleation, trunk
-        Widths of the hidden layers of each network; empty keeps the exact form where it reproduces
-        the records. `trunk` gives what the first three give. `salt` is the water of sea salt.
+        Hidden layers of each network, widths or names such as "gated32_silu"
+        (`pyemu.blocks.network.layer_of`); empty keeps the exact form where it reproduces the
+        records. `salt` is the water of sea salt.
+    trunk_gives, trunk_density, trunk_bypass
+        Forms of the particles that the trunk gives, whether it reads the modes' densities, and
+        whether it has a linear bypass.
     activation
         Of the hidden layers.
+    stages, strides
+        Of the step where the records are of an M7 in many sub-steps (`pyemu.blocks.stages`).
     forms_steps, forms_batch, forms_rate
         First stage, on the exact forms: batches, cells of each, and learning rate at the start,
         which falls to 0 as a cosine.
@@ -49,14 +55,19 @@ class TrainConfig:
         Of weights and batches.
     """
 
-    coagulation: tuple[int, ...] = ()
-    condensation: tuple[int, ...] = ()
-    ageing: tuple[int, ...] = ()
-    water: tuple[int, ...] = ()
-    salt: tuple[int, ...] = ()
-    nucleation: tuple[int, ...] = ()
-    trunk: tuple[int, ...] = ()
+    coagulation: tuple[int | str, ...] = ()
+    condensation: tuple[int | str, ...] = ()
+    ageing: tuple[int | str, ...] = ()
+    water: tuple[int | str, ...] = ()
+    salt: tuple[int | str, ...] = ()
+    nucleation: tuple[int | str, ...] = ()
+    trunk: tuple[int | str, ...] = ()
+    trunk_gives: tuple[str, ...] = OF_PARTICLES
+    trunk_density: bool = True
+    trunk_bypass: bool = True
     activation: str = "silu"
+    stages: int = 2
+    strides: int = 8
     forms_steps: int = 6000
     forms_batch: int = 4096
     forms_rate: float = 4e-3
@@ -88,13 +99,15 @@ class TrainConfig:
                 kind = type(setting.default).__name__
                 raise ValueError(f"{setting.name} = {value!r}; allowed is a value of type {kind}")
         for name in NETWORKS:
-            if any(not isinstance(w, int) or w < 1 for w in getattr(self, name)):
+            if any(isinstance(w, int) and w < 1 for w in getattr(self, name)):
                 raise ValueError(f"{name} = {getattr(self, name)}; widths are [1, inf)")
         least = dict.fromkeys(("forms_steps", "forms_batch", "step_batch", "buffer"), 1)
         least |= dict.fromkeys(("calibration", "validation", "curve_every"), 1)
         least |= {
             "foreign_steps": 1,
             "checkpoint_every": 1,
+            "stages": 1,
+            "strides": 1,
             "step_steps": 0,
             "refine_steps": 0,
             "refine_batch": 1,
@@ -110,8 +123,12 @@ class TrainConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}; allowed is (0, 1)")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError(f"ema = {self.ema}; allowed is [0, 1)")
-        Network.hidden(("x",), ("y",), (1,), self.activation)  # refuses an unknown one
-        twice = [name for name in OF_PARTICLES if self.trunk and getattr(self, name)]
+        if not self.trunk_gives or not set(self.trunk_gives) <= set(OF_PARTICLES):
+            allowed = ", ".join(OF_PARTICLES)
+            raise ValueError(f"trunk_gives = {self.trunk_gives}; allowed are some of {allowed}")
+        for name in NETWORKS:  # refuses unknown ones
+            Network.hidden(("x",), ("y",), getattr(self, name) or (1,), self.activation)
+        twice = [name for name in self.trunk_gives if self.trunk and getattr(self, name)]
         if twice:
             raise ValueError(f"{twice[0]} has a network of its own and is in the trunk")
 
@@ -164,11 +181,22 @@ class TrainConfig:
             changes |= {"step_steps": self.foreign_steps, "step_rate": self.foreign_rate}
         return replace(self, **changes)
 
+    @property
+    def forms(self) -> dict[str, Form]:
+        """What each network reads and gives."""
+        trunk = trunk_of(self.trunk_gives, density=self.trunk_density)
+        return {name: trunk if name == "trunk" else NETWORKS[name] for name in self.learned}
+
     def networks(self) -> dict[str, Network]:
         """Make the networks, weights drawn from the seed."""
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             return {
-                name: Network.hidden(*NETWORKS[name], getattr(self, name), self.activation)
-                for name in self.learned
+                name: Network.hidden(
+                    *form,
+                    getattr(self, name),
+                    self.activation,
+                    self.trunk_bypass if name == "trunk" else True,
+                )
+                for name, form in self.forms.items()
             }

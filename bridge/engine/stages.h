@@ -287,9 +287,9 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   loss = loss * rates.clear * dt;
   const auto forms = (loss > zero) & (supply > zero);
   if (any(forms)) {
-    fresh_gas = select(forms, loss * supply / (supply + loss), zero);
+    const R rest = select(forms, supply / (supply + loss), one);
+    fresh_gas = select(forms, loss * rest, zero);
     formed = fresh_gas * rate * rates.clear * dt / select(forms, loss, one);
-    const R rest = one - fresh_gas / select(forms, supply, one);
     left = left * rest;
     taken = taken * rest;
   }
@@ -434,8 +434,10 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
       gained = gained + course.of_ns.in[k] * rates.so4_ns;
     if (k > ks)
       gained = gained + course.of_ks.in[k] * rates.so4_ks;
-    const auto grown_out = (now > R(p.merging_number_min)) & (gained > rates.sulfate_min[k]) &
-                           (volume > R(p.middle[k]) * now);
+    // Fewer have no size of their own, either.
+    const auto there = (now > R(p.merging_number_min)) & (now > R(p.number_min));
+    const auto grown_out =
+        there & (gained > rates.sulfate_min[k]) & (volume > R(p.middle[k]) * now);
     merges.leaves[k] = zero;
     if (!any(grown_out))
       continue;

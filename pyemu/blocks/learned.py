@@ -72,9 +72,16 @@ WETTING = ("water", "salt")
 """Those of block `water`."""
 OF_AIR = ("water", "salt", "nucleation")
 """Forms of the air alone: small networks of a few variables."""
-TRUNK = Form(
-    PARTICLE_FEATURES, tuple(target for name in OF_PARTICLES for target in FORMS[name].targets)
-)
+
+
+def trunk_of(gives: Sequence[str] = OF_PARTICLES, *, density: bool = True) -> Form:
+    """Trunk that gives some forms of the particles, and may go without the modes' densities."""
+    features = PARTICLE_FEATURES if density else (*_RADII, *_AIR)
+    told = (target for name in OF_PARTICLES if name in gives for target in FORMS[name].targets)
+    return Form(features, tuple(told))
+
+
+TRUNK = trunk_of()
 NETWORKS = {**FORMS, "trunk": TRUNK}
 """Networks that training knows by name."""
 _LN_MIN = -50.0

@@ -1,5 +1,6 @@
 """A small network with its scaling, as the model file holds it (`pyemu.modelfile`)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -58,6 +59,25 @@ class Layer:
         """Give what the model file's JSON says of it."""
         told = asdict(self)
         return told if self.rank else {key: told[key] for key in told if key != "rank"}
+
+
+def layer_of(name: str, inputs: int) -> Layer:
+    """Make the layer of a name such as "dense32_silu", "residual64_tanh" or "low_rank32_relu".
+
+    The number is its width; low_rank has a quarter of that as rank. A residual layer needs as many
+    inputs as outputs: where the width changes it is a dense one.
+    """
+    found = re.fullmatch(f"({'|'.join(OPERATIONS)})([1-9][0-9]*)_([a-z]+)", name)
+    if found is None:
+        allowed = ", ".join(OPERATIONS)
+        raise ValueError(f"layer {name!r}; allowed is a width, or as dense32_silu: {allowed}")
+    operation, width, activation = found[1], int(found[2]), found[3]
+    if operation == "residual" and inputs != width:
+        operation = "dense"
+    rank = max(width // 4, 1) if operation == "low_rank" else 0
+    return Layer(
+        inputs=inputs, outputs=width, activation=activation, operation=operation, rank=rank
+    )
 
 
 class Operation(torch.nn.Linear):
@@ -144,21 +164,23 @@ class Network(torch.nn.Module):
         cls,
         features: Sequence[str],
         targets: Sequence[str],
-        widths: Sequence[int],
+        hidden: Sequence[int | str],
         activation: str = "silu",
+        bypass: bool = True,
     ) -> Self:
-        """Make a network of hidden layers of these widths; it starts as its bypass, which is 0."""
-        sizes = [len(features), *widths, len(targets)]
-        last = len(widths)
-        layers = [
-            Layer(
-                inputs=sizes[place],
-                outputs=sizes[place + 1],
-                activation=activation if place < last else "none",
-            )
-            for place in range(last + 1)
-        ]
-        return cls(features, targets, layers)
+        """Make a network of hidden layers; it starts as its bypass, which is 0.
+
+        A layer is its width, a name (`layer_of`), or "skip", which is none.
+        """
+        layers = list[Layer]()
+        for given in hidden:
+            if given == "skip":
+                continue
+            inputs = layers[-1].outputs if layers else len(features)
+            name = f"dense{given}_{activation}" if isinstance(given, int) else given
+            layers.append(layer_of(name, inputs))
+        inputs = layers[-1].outputs if layers else len(features)
+        return cls(features, targets, [*layers, Layer(inputs=inputs, outputs=len(targets))], bypass)
 
     def forward(self, features: Tensor, there: Tensor | None = None) -> Tensor:
         """Give the targets (..., t) of features (..., f); where not `there` a feature is its mean.

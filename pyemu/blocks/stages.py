@@ -286,9 +286,9 @@ def _gas(
     )
     loss = loss * clear * h
     forms = (loss > least(loss)) & (supply > least(supply))
-    new_so4 = torch.where(forms, loss * ratio(supply, supply + loss, forms), 0.0)
+    rest = ratio(supply, supply + loss, forms, otherwise=1.0)
+    new_so4 = torch.where(forms, loss * rest, 0.0)
     new = new_so4 * ratio(rate * clear * h, loss, forms)
-    rest = 1.0 - ratio(new_so4, supply, forms)
     left, taken = left * rest, taken * rest
 
     amount = ratio(taken, both, acts)
@@ -472,7 +472,9 @@ def _merge(settings: Settings, often: Tensor, rates: Rates, course: Course) -> N
         for donor in set(rates.so4) - {mode}:
             if mode in course.rows[donor]:
                 gained = gained + course.rows[donor][mode] * rates.so4[donor]
-        grown = (number[mode] > settings.merging_number_min) & (gained > rates.sulfate_min[mode])
+        # Fewer than `number_min` have no size of their own, either.
+        grown = number[mode] > max(settings.merging_number_min, settings.number_min)
+        grown = grown & (gained > rates.sulfate_min[mode])
         grown = grown & (volume[mode] > middle * number[mode])
         # Each time the mean has reached the middle, it falls back by the gap; where it would do so
         # in every step of M7, it ends settled.

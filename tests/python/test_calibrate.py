@@ -120,7 +120,9 @@ def test_substeps_are_found(base: xr.Dataset, count: int, tmp_path: Path) -> Non
     assert found.substeps == count
     assert found.settings.densities["oc"] == 1.3
     files = train.Files(model=tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=f"records of {count} sub-steps, as calibration found"):
+    with pytest.raises(
+        ValueError, match=f"records of {count} sub-steps; a model has the single step"
+    ):
         train.run(TrainConfig(), records, files, calibration=found)
 
 

@@ -43,7 +43,7 @@ def test_runs_do_not_depend_on_those_beside_them() -> None:
 
 
 def test_native_engine_follows_m7() -> None:
-    exact = rollout(CONFIG, M7, {"exact": steps.native("exact")})["exact"]
+    exact = rollout(CONFIG, M7, {"accurate": steps.native("accurate")})["accurate"]
     assert exact.median("number above 50 nm") < 1e-5
     assert sum(exact.flags) == 40 * 96
     assert not exact.diverged.any()

@@ -14,7 +14,7 @@ from pyemu.blocks.settings import Profile, Settings
 from pyemu.exchange import exact_model
 from pyemu.records import WATERS
 from pyemu.state import pack
-from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS, names
+from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, MASSES, NUMBERS, PROGNOSTICS, names
 
 Array = NDArray[np.float64]
 JUDGED = (*names(PROGNOSTICS), *WATERS)
@@ -113,6 +113,19 @@ def test_budgets_close_and_nothing_is_negative(
         assert all(error.max() <= 1e-14 for error in errors.values())
         assert all((after[name] >= 0.0).all() for name in names(PROGNOSTICS))
         assert all(np.isfinite(value).all() for value in after.values())
+
+
+def test_a_burst_that_takes_all_gas_leaves_none_below_zero(tmp_path: Path) -> None:
+    """Cold air without production, where nucleation would take more than there is."""
+    state = states.sample(400, 9, "clean_stratosphere")
+    for name in names(NUMBERS + MASSES):
+        state[name][:] *= 1e-4
+    state["temperature"][:] = np.linspace(195.0, 200.0, 400)
+    state["h2so4"][:] = np.geomspace(1e5, 1e9, 400)
+    state["h2so4_production"][:] = state["cloud_fraction"][:] = 0.0
+    for timestep in (60.0, 1800.0):
+        after = in_engine(tmp_path, (2, 8), state, timestep)
+        assert (after["h2so4"] >= 0.0).all()
 
 
 def test_cloudy_gas_goes_to_droplets(cells: dict[str, Array]) -> None:

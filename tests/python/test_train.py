@@ -274,6 +274,17 @@ def test_nothing_to_learn_makes_the_exact_model_at_once(folder: Path) -> None:
     assert read_curves(files.model) == []
 
 
+def test_records_of_a_converged_teacher_make_a_model_in_stages(tmp_path: Path) -> None:
+    plan = Sample(count=400, kinds=("spun_up",), timesteps=(900.0,), substeps=60)
+    sample(plan, tmp_path / "short.nc")
+    files = train.Files(model=tmp_path / "model.safetensors")
+    model = train.run(TrainConfig(), open_records(tmp_path / "short.nc"), files)
+    assert (model.teacher, model.integration.stages, model.integration.strides) == (
+        "converged", 2, 8,
+    )  # fmt: skip
+    assert model.provenance["scores"]["validation mean tendency R2"] > 0.97
+
+
 def test_blocks_to_learn_are_asked_for_by_name() -> None:
     assert TrainConfig().learned == ()
     assert TrainConfig().learning(["coagulation"]).coagulation == (32, 32)
@@ -298,8 +309,6 @@ def test_settings_come_from_the_records(folder: Path) -> None:
     assert train.settings(older).profile == "m7_2004"
     assert train.settings(older).nucleation == "none"
     assert train.settings(xr.Dataset()).profile == "ham2"
-    with pytest.raises(ValueError, match="records of several sub-steps"):
-        train.settings(records.assign_attrs(substeps="converged"))
     with pytest.raises(ValueError, match="profile = 'm8'; allowed is"):
         train.settings(records.assign_attrs(profile="m8"))
 

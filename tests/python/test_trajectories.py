@@ -77,7 +77,7 @@ def test_dagger_resumes_to_the_same_bits(tmp_path: Path) -> None:
         sample(plan, path, watch=killed)
     assert len(list((tmp_path / ".killed.nc.parts").glob("part_*.npy"))) == 2
     with pytest.raises(ValueError, match="holds parts of another run"):
-        sample(replace(plan, emulator=FIRST.with_stem("exact")), path)
+        sample(replace(plan, emulator=FIRST.with_stem("accurate")), path)
     sample(plan, path)
     assert path.read_bytes() == whole.read_bytes()
     assert open_records(path).attrs.keys() == open_records(whole).attrs.keys()
