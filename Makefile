@@ -1,5 +1,5 @@
 # On a machine with git, make and python3, each of these sets up what it needs.
-.PHONY: run test lint format build clean lock
+.PHONY: run test lint format build clean lock sanitize
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -28,6 +28,12 @@ test: build build/debug/build.ninja
 	meson test -C build/debug --print-errorlogs
 	meson test -C build/release --print-errorlogs
 	pytest
+
+# The engine and its C and Fortran interfaces with the compiler's sanitizers: addresses and undefined
+# behaviour, then threads. Some minutes, hence not a part of `test`.
+sanitize: build/address/build.ninja build/thread/build.ninja
+	meson test -C build/address "abi *" m7emu --print-errorlogs --timeout-multiplier 5
+	meson test -C build/thread "abi cells" "abi blocks" "abi hostile" "abi misuse" --print-errorlogs --timeout-multiplier 5
 
 lint: build
 	pytest -q tests/python/test_lint.py
@@ -79,3 +85,11 @@ build/release/.installed: .venv/.packages pyproject.toml
 
 build/debug/build.ninja: | .venv/.packages
 	meson setup build/debug -Dbuildtype=debug -Dpython=false
+
+build/address/build.ninja: | .venv/.packages
+	meson setup build/address -Dbuildtype=debugoptimized -Db_sanitize=address,undefined \
+	  -Dpython=false -Dhost=disabled -Dtorch=disabled
+
+build/thread/build.ninja: | .venv/.packages
+	meson setup build/thread -Dbuildtype=debugoptimized -Db_sanitize=thread \
+	  -Dpython=false -Dhost=disabled -Dtorch=disabled

@@ -1,12 +1,14 @@
-"""The emulator in Python: a model file, opened by the native engine, stepped like the reference."""
+"""The emulator in Python: a model file, opened by an engine, stepped like the reference."""
 
 import math
 import operator
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +53,8 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
     device
         "cpu", "cuda" or "cuda:<index>".
     engine
-        "native"; "torch" is to come.
+        "native"; "torch" runs the chain of blocks in torch (`pyemu.torchengine`), which is the way
+        to a GPU where the native engine has none, and to models that it does not know.
 
     Raises
     ------
@@ -61,30 +64,35 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
         Not a model file, or one that this version does not understand: the message says why; an
         unknown device or engine.
     """
-    if engine != "native":
-        raise ValueError(f"engine = {engine!r}; allowed is 'native'")
+    if engine not in get_args(Engine):
+        allowed = ", ".join(map(repr, get_args(Engine)))
+        raise ValueError(f"engine = {engine!r}; allowed is {allowed}")
+    place = _device(device)
+    path = path_of(name_or_path)
+    if engine == "torch":
+        from pyemu.torchengine import Model
+
+        opened = Model(path, device)
+        return Emulator(path, opened.metadata, opened.step)
     options = ffi.new("m7emu_options *")
     options.struct_size = ffi.sizeof("m7emu_options")
-    options.device = _device(device)
-    opened = ffi.new("m7emu_model **")
-    path = path_of(name_or_path)
-    _check(lib.m7emu_open(os.fsencode(path), options, opened))
-    return Emulator(path, ffi.gc(opened[0], lib.m7emu_close))
+    options.device = place
+    given = ffi.new("m7emu_model **")
+    _check(lib.m7emu_open(os.fsencode(path), options, given))
+    model = ffi.gc(given[0], lib.m7emu_close)
+    text = ffi.new("char **")
+    _check(lib.m7emu_metadata(model, ffi.cast("const char **", text)))
+    return Emulator(path, ffi.string(text[0]).decode(), partial(lib.m7emu_step, model))
 
 
 class Emulator:
     """An opened model, read-only: any number of threads may step with it. Made by `load`."""
 
-    def __init__(self, path: Path, model: Any) -> None:
+    def __init__(self, path: Path, metadata: str, advance: Callable[[Any], int]) -> None:
         self.path = path
-        self._model = model
-
-    @property
-    def metadata(self) -> str:
+        self.metadata = metadata
         """What the model file says of itself, as JSON (see `pyemu.modelfile`)."""
-        text = ffi.new("char **")
-        _check(lib.m7emu_metadata(self._model, ffi.cast("const char **", text)))
-        return str(ffi.string(text[0]).decode())
+        self._advance = advance  # a block of m7emu.h -> status
 
     def step(self, state: State, timestep: float, *, threads: int = 1) -> dict[str, NDArray[Any]]:
         """Advance cells by one timestep; the state is not changed.
@@ -125,7 +133,7 @@ class Emulator:
 
         def advance(first: int) -> None:
             count = min(size, ncell - first)
-            _check(lib.m7emu_step(self._model, _block(arrays, first, count, timestep)))
+            _check(self._advance(_block(arrays, first, count, timestep)))
 
         workers = workers or len(os.sched_getaffinity(0))
         size = CHUNK if workers > 1 else max(ncell, 1)
@@ -163,7 +171,7 @@ class Emulator:
             arrays = (given, moved, shown, flag, np.zeros(len(given)), negatives)
             calls.append((arrays, _block(arrays, 0, len(given), timestep)))
         began = time.perf_counter()
-        statuses = [lib.m7emu_step(self._model, block) for _, block in calls]
+        statuses = [self._advance(block) for _, block in calls]
         taken = time.perf_counter() - began
         for status in statuses:
             _check(status)

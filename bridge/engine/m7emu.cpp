@@ -1,11 +1,16 @@
 // The C ABI: checks what it is given, and lets nothing but a status out.
 #include "../include/m7emu.h"
 
+#include "../embed/m7emu_torch.h"
+
+#include <dlfcn.h>
+
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 
 #include "model.h"
 
@@ -13,7 +18,19 @@
 #define M7EMU_VERSION "0"
 #endif
 
-struct m7emu_model : m7emu::Model {};
+// Of the native engine, or of torch: then `torch` is set, and of Model only the metadata.
+struct m7emu_model : m7emu::Model {
+  const m7emu_torch_engine *torch = nullptr;
+  void *in_torch = nullptr;
+  std::int32_t device = M7EMU_DEVICE_CPU;
+
+  m7emu_model() = default;
+  m7emu_model(const m7emu_model &) = delete;
+  ~m7emu_model() {
+    if (in_torch)
+      torch->close(in_torch);
+  }
+};
 
 namespace {
 
@@ -38,9 +55,12 @@ template <class Block> std::int32_t check(const m7emu_model *model, const Block 
   if (block->struct_size != sizeof(Block))
     return fail(bad, "m7emu_step: struct_size is %u, expected %u: header and library differ",
                 static_cast<unsigned>(block->struct_size), static_cast<unsigned>(sizeof(Block)));
-  if (block->space != M7EMU_HOST)
-    return fail(bad, "m7emu_step: space is %d; a model on the CPU takes M7EMU_HOST (%d)",
-                static_cast<int>(block->space), static_cast<int>(M7EMU_HOST));
+  if (block->space != M7EMU_HOST &&
+      (block->space != M7EMU_DEVICE || model->device == M7EMU_DEVICE_CPU))
+    return fail(
+        bad,
+        "m7emu_step: space is %d; expected M7EMU_HOST (%d), or M7EMU_DEVICE for a model on a GPU",
+        static_cast<int>(block->space), static_cast<int>(M7EMU_HOST));
   if (block->klev < 0)
     return fail(bad, "m7emu_step: klev is %d, expected at least 0", static_cast<int>(block->klev));
   if (block->kproma < 0 || block->kproma > block->kbdim)
@@ -63,6 +83,56 @@ template <class Block> std::int32_t check(const m7emu_model *model, const Block 
   for (const auto &field : needed)
     if (!field.pointer)
       return fail(bad, "m7emu_step: %s is null", field.name);
+  return M7EMU_OK;
+}
+
+// The torch engine's library: beside this one, or where the system looks for libraries.
+std::int32_t load_torch(const m7emu_torch_engine *&engine) {
+  static const char name[] = "libm7emu_torch.so.1"; // the number is M7EMU_ABI_VERSION
+  static_assert(M7EMU_ABI_VERSION == 1);
+  Dl_info here;
+  void *library = nullptr;
+  if (dladdr(name, &here) && here.dli_fname) {
+    const std::string own = here.dli_fname;
+    library = dlopen((own.substr(0, own.rfind('/') + 1) + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+  }
+  if (!library)
+    library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+  if (!library)
+    return fail(M7EMU_ERROR_UNSUPPORTED, "m7emu_open: engine 'torch': %s", dlerror());
+  using Entry = const m7emu_torch_engine *(*)();
+  const Entry entry = reinterpret_cast<Entry>(dlsym(library, "m7emu_torch"));
+  engine = entry ? entry() : nullptr;
+  if (!engine || engine->struct_size != sizeof *engine ||
+      std::strcmp(engine->version, M7EMU_VERSION) != 0)
+    return fail(M7EMU_ERROR_UNSUPPORTED, "m7emu_open: %s is of another version than %s, this one's",
+                name, M7EMU_VERSION);
+  return M7EMU_OK;
+}
+
+std::int32_t open_in_torch(const char *path, std::int32_t device, m7emu_model &model) {
+  const m7emu_torch_engine *engine = nullptr;
+  std::int32_t status = load_torch(engine);
+  if (status != M7EMU_OK)
+    return status;
+  const char *metadata = nullptr;
+  status =
+      engine->open(path, device, &model.in_torch, &metadata, last_message, sizeof last_message);
+  if (status != M7EMU_OK)
+    return status;
+  model.torch = engine;
+  model.device = device;
+  model.metadata = metadata;
+  return M7EMU_OK;
+}
+
+std::int32_t open_native(const char *path, std::int32_t device, m7emu_model &model) {
+  if (device != M7EMU_DEVICE_CPU)
+    return fail(M7EMU_ERROR_DEVICE,
+                "m7emu_open: device %d: the native engine was built without GPUs",
+                static_cast<int>(device));
+  m7emu::read_model(path, model);
+  model.engine = &m7emu::best_engine();
   return M7EMU_OK;
 }
 
@@ -89,15 +159,22 @@ std::int32_t m7emu_open(const char *path, const m7emu_options *options, m7emu_mo
                 "m7emu_open: struct_size is %u, expected %u: header and library differ",
                 static_cast<unsigned>(options->struct_size),
                 static_cast<unsigned>(sizeof(m7emu_options)));
-  if (options && options->device != M7EMU_DEVICE_CPU)
-    return fail(M7EMU_ERROR_DEVICE, "m7emu_open: device %d: this library was built without GPUs",
-                static_cast<int>(options->device));
+  const std::int32_t device = options ? options->device : std::int32_t(M7EMU_DEVICE_CPU);
+  if (device < M7EMU_DEVICE_CPU)
+    return fail(M7EMU_ERROR_DEVICE, "m7emu_open: device is %d, expected -1 (CPU) or a GPU's index",
+                static_cast<int>(device));
+  const char *const engine = options && options->engine ? options->engine : "native";
+  const bool torch = std::strcmp(engine, "torch") == 0;
+  if (!torch && std::strcmp(engine, "native") != 0)
+    return fail(M7EMU_ERROR_ARGUMENT, "m7emu_open: engine is '%.64s', expected 'native' or 'torch'",
+                engine);
   try {
     auto opened = std::make_unique<m7emu_model>();
-    m7emu::read_model(path, *opened);
-    opened->engine = &m7emu::best_engine();
-    *model = opened.release();
-    return M7EMU_OK;
+    const std::int32_t status =
+        torch ? open_in_torch(path, device, *opened) : open_native(path, device, *opened);
+    if (status == M7EMU_OK)
+      *model = opened.release();
+    return status;
   } catch (const m7emu::Refusal &refusal) {
     return fail(refusal.status, refusal.what());
   } catch (const std::bad_alloc &) {
@@ -111,16 +188,22 @@ std::int32_t m7emu_open(const char *path, const m7emu_options *options, m7emu_mo
 
 std::int32_t m7emu_step(const m7emu_model *model, const m7emu_block *block) {
   const std::int32_t status = check(model, block);
-  if (status == M7EMU_OK)
-    model->engine->step(model->program, *block);
-  return status;
+  if (status != M7EMU_OK)
+    return status;
+  if (model->torch)
+    return model->torch->step(model->in_torch, block, last_message, sizeof last_message);
+  model->engine->step(model->program, *block);
+  return M7EMU_OK;
 }
 
 std::int32_t m7emu_step_float(const m7emu_model *model, const m7emu_block_float *block) {
   const std::int32_t status = check(model, block);
-  if (status == M7EMU_OK)
-    model->engine->step_float(model->program, *block);
-  return status;
+  if (status != M7EMU_OK)
+    return status;
+  if (model->torch)
+    return model->torch->step_float(model->in_torch, block, last_message, sizeof last_message);
+  model->engine->step_float(model->program, *block);
+  return M7EMU_OK;
 }
 
 void m7emu_close(m7emu_model *model) {

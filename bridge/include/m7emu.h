@@ -3,8 +3,8 @@
  * Open a model once, step blocks of columns with it, close it. A model is read-only after it has
  * been opened: any number of threads may step different blocks with the same one. Functions return
  * a status, M7EMU_OK or one of the codes below; the text of the calling thread's last error is had
- * from m7emu_message. The library never prints, exits, allocates per step, starts threads, or
- * touches floating-point traps.
+ * from m7emu_message. The library never prints, exits, or touches floating-point traps; its native
+ * engine neither allocates in a step nor starts threads.
  *
  * Arrays are Fortran's: (kbdim, klev) or (kbdim, klev, n), columns first. Columns 1 to kproma are
  * used; those beyond are neither read nor written. A cell's result does not depend on its
@@ -67,7 +67,16 @@ typedef struct m7emu_model m7emu_model;
 typedef struct m7emu_options {
   uint32_t struct_size; /* sizeof(m7emu_options) */
   int32_t device;       /* M7EMU_DEVICE_CPU or the index of a GPU */
+  const char *engine;   /* "native", which null means, or "torch" */
 } m7emu_options;
+/* Engine "torch" runs any model file in torch, in a Python inside the process. It needs
+ * libm7emu_torch, which is loaded when it is first asked for, and the packages pyemu and torch: of
+ * the activated environment ($VIRTUAL_ENV), or else of the Python that the library was built with.
+ * Open it after MPI_Init, and do not fork afterwards. Python stays when models are closed. Threads
+ * may step at once, but wait for each other. On the CPU bits do not depend on the block unless the
+ * model has networks, whose sums depend on a cell's place to single precision. A cell of which
+ * nothing finite comes is M7EMU_FLAG_INVALID, too. A GPU takes blocks in its own memory and
+ * in the host's. */
 
 /* One block of columns. struct_size is sizeof the struct; new members are added at the end. */
 typedef struct m7emu_block {

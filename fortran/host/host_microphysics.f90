@@ -30,7 +30,7 @@ module host_microphysics
     !! The members of &physics that concern the slot
     character(16) :: microphysics = 'm7', profile = 'ham2', water = 'zsr'
     character(16) :: nucleation = 'vehkamaki2002', shadow_with = 'emulator'
-    character(16) :: emulator_device = 'cpu'
+    character(16) :: emulator_device = 'cpu', emulator_engine = 'native'
     character(512) :: emulator_file = ''
     integer :: substeps = 1, shadow_substeps = 8
     real(wp) :: blend_share = 0.0_wp
@@ -139,7 +139,8 @@ contains
     allocate (m7emu_type :: scheme)
     select type (scheme)
     type is (m7emu_type)
-      call scheme%load(trim(settings%emulator_file), status, device=trim(settings%emulator_device))
+      call scheme%load(trim(settings%emulator_file), status, &
+        device=trim(settings%emulator_device), engine=trim(settings%emulator_engine))
       if (status /= 0) message = '&physics emulator_file: ' // scheme%message()
     end select
   end subroutine load_emulator

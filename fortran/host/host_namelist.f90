@@ -62,7 +62,7 @@ contains
     logical :: there(size(groups))
 
     character(16) :: initial, microphysics, profile, water, nucleation, shadow_with, precision
-    character(16) :: emulator_device
+    character(16) :: emulator_device, emulator_engine
     character(512) :: emulator_file, file, records, restart, restart_from
     character(name_length) :: mean(n_names), instant(n_names)
     integer :: start_day, threads, nlon, nlat, nlev, nproma, substeps, shadow_substeps, compression
@@ -73,7 +73,8 @@ contains
       restart_from, branch
     namelist /grid/ nlon, nlat, nlev, nproma
     namelist /physics/ microphysics, profile, water, nucleation, substeps, emulator_file, &
-      emulator_device, shadow_with, shadow_substeps, blend_share, warming, emission_scale, transport
+      emulator_device, emulator_engine, shadow_with, shadow_substeps, blend_share, warming, &
+      emission_scale, transport
     namelist /output/ file, interval, mean, instant, precision, compression, records, &
       record_fraction
 
@@ -127,6 +128,7 @@ contains
       substeps = settings%slot%substeps
       emulator_file = settings%slot%emulator_file
       emulator_device = settings%slot%emulator_device
+      emulator_engine = settings%slot%emulator_engine
       shadow_with = settings%slot%shadow_with
       shadow_substeps = settings%slot%shadow_substeps
       warming = settings%warming
@@ -137,8 +139,8 @@ contains
       if (status /= 0) call explain('physics')
       settings%slot = slot_settings_type(microphysics=microphysics, profile=profile, &
         water=water, nucleation=nucleation, substeps=substeps, emulator_file=emulator_file, &
-        emulator_device=emulator_device, shadow_with=shadow_with, shadow_substeps=shadow_substeps, &
-        blend_share=blend_share)
+        emulator_device=emulator_device, emulator_engine=emulator_engine, shadow_with=shadow_with, &
+        shadow_substeps=shadow_substeps, blend_share=blend_share)
       settings%warming = warming
       settings%emission_scale = emission_scale
       settings%transport = transport

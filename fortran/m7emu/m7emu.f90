@@ -43,7 +43,7 @@ module m7emu
 
 contains
 
-  subroutine load(this, path, status, device)
+  subroutine load(this, path, status, device, engine)
     !! Open a model file; one that is open already is closed.
     class(m7emu_type), intent(inout) :: this
     character(*), intent(in) :: path
@@ -51,9 +51,12 @@ contains
     !! 0 when all is well, a status of m7emu.h, or one of this module's
     character(*), intent(in), optional :: device
     !! 'cpu' (default), 'cuda', 'cuda:<index>'
+    character(*), intent(in), optional :: engine
+    !! 'native' (default); 'torch' runs the model in torch, in a Python inside the process: see
+    !! m7emu.h. Then call this after MPI_Init, and do not fork afterwards.
     type(m7emu_options) :: options
     logical :: known
-    character(kind=c_char), allocatable, target :: c_path(:)
+    character(kind=c_char), allocatable, target :: c_path(:), c_engine(:)
 
     call this%close()
     status = status_other_version
@@ -63,6 +66,10 @@ contains
       call device_index(device, options%device, known)
       status = status_bad_device
       if (.not. known) return
+    end if
+    if (present(engine)) then
+      c_engine = c_string(engine)
+      options%engine = c_loc(c_engine)
     end if
     c_path = c_string(path)
     status = m7emu_open(c_loc(c_path), options, this%model)

@@ -14,6 +14,7 @@ module m7emu_abi
   type, bind(C) :: m7emu_options
     integer(c_int32_t) :: struct_size = 0_c_int32_t
     integer(c_int32_t) :: device = device_cpu
+    type(c_ptr) :: engine = c_null_ptr
   end type m7emu_options
 
   type, bind(C) :: m7emu_block

@@ -24,19 +24,19 @@ module mo_ham_m7emu
 
 contains
 
-  subroutine m7emu_setup(path, status, time_step_len, device)
+  subroutine m7emu_setup(path, status, time_step_len, device, engine)
     !! Open a model file; call once, before any of the lists.
     character(*), intent(in) :: path
     integer(int32), intent(out) :: status
     !! 0 when all is well; `m7emu_text` tells what is not
     real(dp), intent(in), optional :: time_step_len
     !! See `set_timestep` [s]
-    character(*), intent(in), optional :: device
-    !! As m7emu_type%load has it
+    character(*), intent(in), optional :: device, engine
+    !! As m7emu_type%load has them
 
     worst_status = 0_int32
     if (present(time_step_len)) timestep = time_step_len
-    call emulator%load(path, status, device)
+    call emulator%load(path, status, device, engine)
   end subroutine m7emu_setup
 
   subroutine set_timestep(time_step_len)

@@ -99,7 +99,7 @@ void nucleation() {
       bool any_forms = false;
       for (int k = 0; k < lanes; ++k)
         any_forms |= rate[k] > 0.0;
-      const bool says = can_nucleate(air, load(n));
+      const bool says = any(ln_gas(to<float>(load(n))) > nucleation_bound(air));
       ++blocks;
       forms += any_forms;
       tested += says;

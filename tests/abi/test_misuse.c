@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
   if (argc < 2)
     return 1;
   m7emu_model *model = (m7emu_model *)1;
-  m7emu_options options = {sizeof options, M7EMU_DEVICE_CPU};
+  m7emu_options options = {sizeof options, M7EMU_DEVICE_CPU, NULL};
   const char *json = NULL;
   char small[8];
 
@@ -34,6 +34,13 @@ int main(int argc, char **argv) {
   options.struct_size = sizeof options;
   options.device = 0;
   that(m7emu_open(argv[1], &options, &model) == M7EMU_ERROR_DEVICE && !model, "no GPU");
+  options.device = -2;
+  that(m7emu_open(argv[1], &options, &model) == M7EMU_ERROR_DEVICE && !model, "no device");
+  options.device = M7EMU_DEVICE_CPU;
+  options.engine = "magic";
+  that(m7emu_open(argv[1], &options, &model) == M7EMU_ERROR_ARGUMENT && !model, "no such engine");
+  that(strstr(told(), "'magic'") != NULL, "the message names the engine");
+  options.engine = "native";
   that(m7emu_open("/no/such/file", NULL, &model) == M7EMU_ERROR_FILE && !model, "no file");
   that(strstr(told(), "/no/such/file") != NULL, "message names the file");
   that(m7emu_open("/", NULL, &model) == M7EMU_ERROR_FILE && !model, "a directory");

@@ -1,7 +1,7 @@
 program test_m7emu
   !! The Fortran interface of the emulator: its structs are C's, its step is the reference's, HAM's
   !! argument lists lead to it, and what goes wrong is a status.
-  !! Arguments: model files of exact blocks, ham2 and m7_2004.
+  !! Arguments: model files of exact blocks, ham2 and m7_2004; 'torch' for that engine alone.
   use, intrinsic :: iso_c_binding, only: c_int32_t, c_intptr_t, c_ptr, c_sizeof
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
   use m7_config, only: m7_config_type, profile_ham2, profile_m7_2004, set_profile
@@ -40,10 +40,16 @@ program test_m7emu
   end type cells_type
 
   type(tests_type) :: tests
-  character(1000) :: ham2_file, older_file
+  character(1000) :: ham2_file, older_file, engine
 
   call get_command_argument(1, ham2_file)
   call get_command_argument(2, older_file)
+  call get_command_argument(3, engine)
+  if (engine == 'torch') then
+    call test_against_reference('ham2 in torch', ham2_file, profile_ham2, 'torch')
+    call tests%finish()
+    stop
+  end if
   call test_layout()
   call test_against_reference('ham2', ham2_file, profile_ham2)
   call test_against_reference('m7_2004', older_file, profile_m7_2004)
@@ -163,9 +169,10 @@ contains
     call tests%that(name//' beyond kproma', all(found(columns + 1:, :, :) < -76.0_real64))
   end subroutine same
 
-  subroutine test_against_reference(name, file, profile)
+  subroutine test_against_reference(name, file, profile, engine)
     character(*), intent(in) :: name, file
     integer, intent(in) :: profile
+    character(*), intent(in), optional :: engine
     type(m7emu_type) :: emulator
     type(m7_config_type) :: config
     type(cells_type) :: ours, start, theirs
@@ -173,7 +180,7 @@ contains
     integer(int32) :: status
 
     call tests%that(name//' is not loaded yet', .not. emulator%loaded())
-    call emulator%load(file, status, device='cpu')
+    call emulator%load(file, status, device='cpu', engine=engine)
     call tests%that(name//' loads', status == 0 .and. emulator%loaded())
     if (status /= 0) print *, emulator%message()
     call make(start, cloudy=.true.)
@@ -275,6 +282,8 @@ contains
     end do
     call emulator%load(ham2_file, status, device='cuda:1')
     call tests%that('no GPU', status > 0)
+    call emulator%load(ham2_file, status, engine='magic')
+    call tests%that('no such engine', index(emulator%message(), "'magic'") > 0 .and. status > 0)
     call emulator%load(ham2_file, status)
     call emulator%load(older_file, status)
     call tests%that('loading again', status == 0)

@@ -168,7 +168,8 @@ PYTHON = {
         "states",
         "trainconfig",
     },
-    "emulator": {"_bridge", "models", "state", "variables"},
+    "emulator": {"_bridge", "models", "state", "torchengine", "variables"},
+    "torchengine": {"_bridge", "exchange", "modelfile", "variables"},
     "evaluate": {
         "feed",
         "files",
@@ -207,7 +208,7 @@ NATIVE = {
     "fortran/m7emu": set(),
     "fortran/host": {"fortran/m7", "fortran/m7emu"},
     "bridge/include": set(),
-    "bridge/engine": {"bridge/include"},
+    "bridge/engine": {"bridge/include", "bridge/embed"},
     "bridge/embed": {"bridge/include"},
 }
 FOREIGN = {"tests", "benchmarks"}

@@ -214,7 +214,8 @@ def step_float(model: Emulator, state: dict[str, Array], timestep: float) -> dic
         setattr(block, variable.name, column(environment, place))
     block.h2so4, block.mass = column(prognostic, 0), column(prognostic, 1)
     block.number = column(prognostic, 1 + len(MASSES))
-    assert lib.m7emu_step_float(model._model, block) == lib.M7EMU_OK
+    opened = model._advance.args[0]  # type: ignore[attr-defined]
+    assert lib.m7emu_step_float(opened, block) == lib.M7EMU_OK
     return pyemu.state.unpack(prognostic.astype(float), pyemu.variables.PROGNOSTICS)
 
 
@@ -874,6 +875,41 @@ def test_installed_program(prefix: Path, tmp_path: Path) -> None:
     )
     assert bad.returncode != 0
     assert "no_such_file: cannot be opened" in bad.stderr
+
+
+CMAKE = """cmake_minimum_required(VERSION 3.16)
+project(host LANGUAGES C Fortran)
+find_package(m7emu 0.1 REQUIRED)
+add_executable(in_c host.c)
+target_link_libraries(in_c m7emu::m7emu)
+add_executable(in_fortran ${EXAMPLE})
+target_link_libraries(in_fortran m7emu::m7emu)
+"""
+IN_C = """#include <m7emu.h>
+int main(void) { return m7emu_abi_version() != M7EMU_ABI_VERSION; }
+"""
+
+
+@pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not there")
+def test_installed_for_cmake(prefix: Path, tmp_path: Path) -> None:
+    """A project finds the library wherever it was moved, links and runs; not a later version."""
+    moved = tmp_path / "moved"
+    shutil.copytree(prefix, moved, symlinks=True)
+    (tmp_path / "CMakeLists.txt").write_text(CMAKE)
+    (tmp_path / "host.c").write_text(IN_C)
+    example = Path(__file__).parents[1] / "fortran/example.f90"
+    cmake = ["cmake", "-S", str(tmp_path), "-B", str(tmp_path / "build")]
+    cmake += [f"-DCMAKE_PREFIX_PATH={moved}", f"-DEXAMPLE={example}"]
+    told_by(*cmake)
+    told_by("cmake", "--build", str(tmp_path / "build"))
+    told_by(str(tmp_path / "build/in_c"))
+    told = told_by(str(tmp_path / "build/in_fortran"), str(ABI / "ham2.safetensors"))
+    assert "particles" in "".join(told)
+    (tmp_path / "CMakeLists.txt").write_text(CMAKE.replace("m7emu 0.1", "m7emu 0.2"))
+    (tmp_path / "build/CMakeCache.txt").unlink()
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        told_by(*cmake)
+    assert "m7emuConfig.cmake, version: 0.1.0" in refused.value.stderr
 
 
 def told_by(tool: str, *options: str) -> list[str]:
