@@ -200,7 +200,8 @@ M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches, con
     const R middle = R(p.middle[k]), edge = R(p.edge[k]);
     const R number = course.start[k], volume = course.volume.in[k];
     const auto some = number > R(p.number_min);
-    const auto sized = some & (sizes.dry_radius[k] > R(p.merging_radius_min)) & (volume > zero);
+    const auto sized =
+        some & (sizes.dry_radius[k] > R(p.merging_radius_min)) & (volume > number * R(T(1.0e-30)));
     rates.sulfate_min[k] = select(sized, R(T(-1)), select(some, R(p.mass_min), R(T(-1))));
     rates.settled[k] = middle;
     rates.excess[k] = one / (one - middle / edge);
@@ -290,7 +291,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   loss = loss * rates.clear * dt;
   const auto forms = (loss > zero) & (supply > zero);
   if (any(forms)) {
-    const R rest = select(forms, supply / (supply + loss), one);
+    const R rest = select(forms, supply / select(forms, supply + loss, one), one);
     fresh_gas = select(forms, loss * rest, zero);
     formed = fresh_gas * rate * rates.clear * dt / select(forms, loss, one);
     left = left * rest;
@@ -447,10 +448,11 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
     // Each time the mean has reached the middle, it falls back by the gap; where it would do so in
     // every step of M7, it ends settled.
     const R over = volume - R(p.middle[k]) * now, gap = (R(p.middle[k]) - rates.settled[k]) * now;
-    const R times = over / select(gap > zero, gap, one);
+    const auto falling = (gap > R(T(1.0e-25))) & (over < R(often) * gap);
+    const R times = select(falling, over, zero) / select(falling, gap, one);
     const R nearest = (times + R(real_traits<T>::round)) - R(real_traits<T>::round);
     const R falls = select(nearest > times, nearest, nearest + one);
-    R out = select((gap > zero) & (times < R(often)), falls * gap, over + gap);
+    R out = select(falling, falls * gap, over + gap);
     out = select(grown_out, out * rates.excess[k], zero);
     const R share = min(quotient(out, edge * now), one);
     merges.leaves[k] = select(share < one, min(quotient(out, volume), one), one);

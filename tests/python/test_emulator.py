@@ -221,9 +221,9 @@ def step_float(model: Emulator, state: dict[str, Array], timestep: float) -> dic
 
 @pytest.mark.parametrize("timestep", [60.0, 1800.0])
 def test_shipped_learned_model(timestep: float) -> None:
-    """Every process learned: near M7 on states that no trajectory of its records holds."""
+    """Processes learned: near M7 on states that no trajectory of its records holds."""
     model = emulator.load("learned")
-    exactly = {"properties", "number", "transfer", "merging"}
+    exactly = {"properties", "water", "number", "transfer", "merging"}
     chain_ = json.loads(model.metadata)["chain"]
     assert {link["block"] for link in chain_ if link["form"] == "exact"} == exactly
     state = states.sample(6000, 18)
