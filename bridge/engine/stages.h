@@ -148,10 +148,9 @@ template <class T>
 M7EMU_INLINE Slow<T> few(const Parameters<T> &p, pack<T> h, pack<T> number, pack<T> a, pack<T> b) {
   using R = pack<T>;
   const R own = a * number, x = (own + b) * h;
-  const R half = R(T(1)) + R(T(0.5)) * x;
-  const R left = R(T(1)) / (R(T(1)) + x * half);
-  const R acts = select(number > R(p.equation_number_min), left * half * h, R(T(0)));
-  return {(own + b) * acts, own * acts, acts};
+  const R share = R(T(1)) / (x + R(T(1)) / (R(T(1)) + R(T(0.5)) * x));
+  const R acts = select(number > R(p.equation_number_min), share * h, R(T(0)));
+  return {min((own + b) * acts, R(T(1))), own * acts, acts};
 }
 
 // Move what is at hand by coagulation: shares that stay in NS and KS, and that go where.
@@ -238,10 +237,11 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   const R ahead = molecules + R(T(0.5)) * (molecules - course.last_molecules);
   const R middle = min(max(ahead, R(T(0.5)) * molecules), R(T(2)) * molecules);
   course.last_molecules = molecules;
-  const R per_size =
-      rough_inverse_cube_root(min(max(middle * rates.per_ns_molecules, R(T(1.0e-3))), R(T(1.0e3))));
+  const R volume = min(max(min(middle, R(T(1.0e20))) * rates.per_ns_molecules, R(T(1.0e-3))),
+                       R(T(1.0e3))); // over that at the start
+  const R per_size = rough_inverse_cube_root(volume);
   const R per_surface = per_size * per_size;
-  const R size = middle * rates.per_ns_molecules * per_surface, surface = size * size;
+  const R size = volume * per_surface, surface = size * size;
 
   // Condensation, with the gas that production adds; the cloudy part goes to cloud droplets.
   R sink[n_mode];
@@ -363,7 +363,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   const R ki_number = number[ki] * (one - of_ki.lost);
   const R insoluble = ki_number + number[ai] + number[ci];
   const R per_insoluble = quotient(one, insoluble);
-  const R has = course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns];
+  const R has = max(course.of_ns.in[ns] * rates.so4_ns + course.sulfate.in[ns], zero);
   const R mixed = select(insoluble > one, min(half_kernel * dt * (all_ns + number[ks]), one), one);
   const R needed =
       mixed * (rates.coat[0] * ki_number + rates.coat[1] * number[ai] + rates.coat[2] * number[ci]);
@@ -396,7 +396,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   hit.ns_stays = max(one - (hit.ns_ks + hit.ns_as + hit.ns_cs), zero);
   hit.ks_as = ks_as * of_ks.per_rate + ks_to_ai;
   hit.ks_cs = ks_cs * of_ks.per_rate + ks_to_ci;
-  hit.ks_stays = one - (hit.ks_as + hit.ks_cs);
+  hit.ks_stays = max(one - (hit.ks_as + hit.ks_cs), zero);
   hit.template move<ns>(course.sulfate);
   hit.template move<ns>(course.volume);
   hit.template move<ns>(course.of_ns);
@@ -413,7 +413,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
     course.sulfate.in[ks + k] = course.sulfate.in[ks + k] + condensed[ki + k];
     course.volume.in[ks + k] = course.volume.in[ks + k] + condensed[ki + k] * each;
   }
-  const R ki_stays = one - (of_ki.lost - of_ki.intra);
+  const R ki_stays = max(one - (of_ki.lost - of_ki.intra), zero);
   const R to_ks = course.stays[0] * (ki_ks * of_ki.per_rate + ki_stays * aged[0]);
   const R to_as = course.stays[0] * (ki_as * of_ki.per_rate);
   const R ai_to_as = course.stays[1] * aged[1], ci_to_cs = course.stays[2] * aged[2];
@@ -582,7 +582,7 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
     course.of_ki.in[k] = course.of_ai.in[k] = course.of_ci.in[k] = zero;
   }
   rates.ns_molecules = course.last_molecules = ns_molecules;
-  rates.per_ns_molecules = one / ns_molecules;
+  rates.per_ns_molecules = one / max(ns_molecules, R(T(1.0e-10)));
   rates.so4_ns = x.mass[so4_ns];
   rates.so4_ks = x.mass[so4_ks];
   rates.production = to<T>(air.production);
@@ -597,7 +597,9 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
   }
   course.gas = to<T>(cells.gas);
   for (int k = ks; k <= as; ++k) {
-    const R mean = quotient(course.start[k], course.volume.in[k]);
+    const R volume = course.volume.in[k];
+    const auto there = volume > max(course.start[k], one) * R(T(1.0e-15));
+    const R mean = select(there, course.start[k] / select(there, volume, one), zero); // [um-3]
     const R part = R(T(by_volume[k])) * select(mean > zero, rates.sink[k], zero);
     rates.grown_sink[k] = part * mean;
     rates.sink[k] = rates.sink[k] - part;
