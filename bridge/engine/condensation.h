@@ -18,29 +18,43 @@ constexpr double sink_max = 1.0e9;
 // Cloud droplets form on the largest soluble mode there is.
 M7EMU_TABLE int cloud_order[n_mode] = {cs, as, ks, ns, ci, ai, ki};
 
-// Loss rate of H2SO4 to each mode [s-1] by Fuchs' flux matching at the count median radius [cm].
-template <class T>
-M7EMU_FUNCTION void condensation_sink(const Parameters<T> &p, const Air &air,
-                                      const pack<T> (&radius)[n_mode],
-                                      const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) {
-  using R = pack<T>;
-  const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
-  const R warm = temperature * R(T(1.0 / 298.15));
-  const R diffusivity = R(T(0.073 * 1.0e5)) / pressure * warm * sqrt(warm);
-  const R speed2 = R(p.speed2_per_kelvin) * temperature;
-  const R speed = sqrt(speed2);
-  const R path = R(T(8)) * diffusivity * speed / (R(p.pi) * speed2);
-  const R four_diffusivity = R(T(4)) * diffusivity;
-  for (int k = 0; k < n_mode; ++k) {
-    const R r = radius[k];
+// Loss rate of H2SO4 to a particle of count median radius r [cm]: Fuchs' flux matching.
+template <class T> struct Diffusion {
+  pack<T> path, four_diffusivity, speed, pi; // [cm], [cm2 s-1], [cm s-1], [1]
+
+  M7EMU_FUNCTION Diffusion(const Parameters<T> &p, const Air &air) {
+    using R = pack<T>;
+    const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
+    const R warm = temperature * R(T(1.0 / 298.15));
+    const R diffusivity = R(T(0.073 * 1.0e5)) / pressure * warm * sqrt(warm);
+    const R speed2 = R(p.speed2_per_kelvin) * temperature;
+    pi = R(p.pi);
+    speed = sqrt(speed2);
+    path = R(T(8)) * diffusivity * speed / (pi * speed2);
+    four_diffusivity = R(T(4)) * diffusivity;
+  }
+
+  // [cm3 s-1]
+  M7EMU_INLINE pack<T> sink(int k, pack<T> r) const {
+    using R = pack<T>;
     // r + Delta of the contract is reach/span: (r+l)**3 - (r**2+l**2)**1.5 factorises.
     const R root2 = r * r + path * path;
     const R span = r + path + sqrt(root2);
     const R reach = R(T(2.0 / 3.0)) * ((r + path) * span + root2);
     const R uptake = R(T(accommodation[k])) * speed * r;
     const R kinetic = uptake * reach / (four_diffusivity * reach + uptake * r * span);
-    sink[k] = number[k] * (R(p.pi) * four_diffusivity * r * kinetic);
+    return pi * four_diffusivity * r * kinetic;
   }
+};
+
+// Loss rate to each mode [s-1].
+template <class T>
+M7EMU_FUNCTION void condensation_sink(const Parameters<T> &p, const Air &air,
+                                      const pack<T> (&radius)[n_mode],
+                                      const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) {
+  const Diffusion<T> diffusion(p, air);
+  for (int k = 0; k < n_mode; ++k)
+    sink[k] = number[k] * diffusion.sink(k, radius[k]);
 }
 
 // Move H2SO4 from the gas to the modes. The older generation takes an Euler step; the later one

@@ -32,6 +32,7 @@ template <> struct bits_of<double> {
 
 constexpr int lanes = 1;
 template <class T> using pack = T;
+template <class T> using mask = bool;
 
 template <class T> M7EMU_INLINE T select(bool m, T a, T b) {
   return m ? a : b;

@@ -7,10 +7,10 @@
 // steps of M7 tend to; pyemu/blocks/stages.py says the same in torch.
 #pragma once
 
+#include "bursts.h"
 #include "cells.h"
 #include "coagulation.h"
 #include "condensation.h"
-#include "nucleation.h"
 #include "number.h"
 #include "properties.h"
 #include "transfer.h"
@@ -26,9 +26,12 @@ constexpr double short_steps = 240.0;
 // before it has grown [1].
 constexpr double merging_slack = 1.0e-5;
 constexpr double least_sink = 1.0e-10; // below which nothing condenses [s-1]
-// A third of the power of the radius that the sink of a particle goes as: the part of a mode's sink
-// that follows its volume, the rest following its number; of NS to AS (NS is followed closer) [1].
-M7EMU_TABLE double by_volume[as + 1] = {0.0, 0.6, 0.4};
+// How far the sinks of KS and AS follow volume, and how far number, is that between a particle and
+// one of a radius larger by this (NS is followed closer) [1].
+constexpr double grown_radius = 1.03;
+constexpr double grown_volume = grown_radius * grown_radius * grown_radius;
+// Strides that a cell takes at most, over the usual number [1].
+constexpr int most_strides = 3;
 
 // What does not change within a stage.
 template <class T> struct Rates {
@@ -69,6 +72,8 @@ template <class T> struct Course {
   pack<T> stays[n_insoluble]; // shares of KI, AI and CI that are there still
   pack<T> start[n_mode], lost[n_mode], gained[n_mode];
   pack<T> last_molecules; // per NS particle, a stride ago [1]
+  pack<T> done, fraction; // usual strides made, and that of the last one [1]
+  pack<T> bursts;         // 1 if nucleation begins or took much of the gas in the last one [1]
 
   M7EMU_INLINE pack<T> number(int k) const {
     return start[k] * (pack<T>(T(1)) - lost[k]) + gained[k];
@@ -79,64 +84,29 @@ template <class T> struct Course {
   }
 };
 
-// Rate and cluster of `vehkamaki` at the temperature and humidity of a cell: ln of both is
-// c(a) + d(a)/x(a) with c, d polynomials and x linear in a = ln(gas) - nucleation_centre.
-constexpr double nucleation_centre = 18.0;
-struct Burst {
-  pack<float> rate[4], rate_per_x[4], cluster[4], cluster_per_x[4], x[2];
-};
-
-M7EMU_FUNCTION void collect(const double (&term)[n_term][5], pack<double> t, pack<double> s,
-                            pack<float> (&direct)[4], pack<float> (&per_x)[4]) {
-  using R = pack<double>;
-  R c[4], d[4];
-  const R factor[4] = {R(1.0), s, s * s, s * s * s};
-  // Rows of the terms by power of ln(gas).
-  constexpr int first[] = {0, 4, 7, 9}, count[] = {4, 3, 2, 1};
-  for (int power = 0; power < 4; ++power) {
-    c[power] = d[power] = R(0.0);
-    for (int j = 0; j < count[power]; ++j) {
-      const double (&k)[5] = term[first[power] + j];
-      c[power] = c[power] + factor[j] * (R(k[0]) + t * (R(k[1]) + t * (R(k[2]) + t * R(k[3]))));
-      d[power] = d[power] + factor[j] * R(k[4]);
-    }
-  }
-  // Around the centre by Horner's scheme, so that float can hold the coefficients.
-  for (int low = 0; low < 3; ++low)
-    for (int power = 2; power >= low; --power) {
-      c[power] = c[power] + R(nucleation_centre) * c[power + 1];
-      d[power] = d[power] + R(nucleation_centre) * d[power + 1];
-    }
-  convert(c, direct);
-  convert(d, per_x);
-}
-
-M7EMU_FUNCTION void burst_of(const Air &air, Burst &burst) {
-  using R = pack<double>;
-  const R t = min(max(air.temperature, R(temperature_min)), R(temperature_max));
-  const R s = log_of<double>(min(max(air.relative_humidity, R(saturation_min)), R(1.0)));
-  collect(rate_term, t, s, burst.rate, burst.rate_per_x);
-  collect(cluster_term, t, s, burst.cluster, burst.cluster_per_x);
-  R x[2];
-  critical_fraction(t, s, x[0], x[1]);
-  x[0] = x[0] + R(nucleation_centre) * x[1];
-  convert(x, burst.x);
-}
-
-// Formation rate [cm-3 s-1] and molecules per new particle at a gas of exp(a) cm-3.
-M7EMU_FUNCTION void form(const Burst &burst, pack<float> a, pack<float> &rate,
-                         pack<float> &molecules) {
-  using R = pack<float>;
-  a = a - R(float(nucleation_centre));
-  const R x = burst.x[0] + a * burst.x[1];
-  const R per_x = R(1.0f) / x;
-  const auto cubic = [&](const R(&c)[4]) { return c[0] + a * (c[1] + a * (c[2] + a * c[3])); };
-  rate = exp_of<float>(min(cubic(burst.rate) + per_x * cubic(burst.rate_per_x), R(25.0f)));
-  rate = min(rate, R(float(rate_max)));
-  const R cluster = exp_of<float>(cubic(burst.cluster) + per_x * cubic(burst.cluster_per_x));
-  const auto inside = (rate >= R(float(rate_min))) & (cluster >= R(float(cluster_min)));
-  rate = select(inside, rate, R(0.0f));
-  molecules = select(inside, x * cluster, R(0.0f));
+// Undo what was done to cells that had not to `go`.
+template <class T>
+M7EMU_FUNCTION void keep(mask<T> go, const Course<T> &before, Course<T> &course) {
+  const auto back = [go](auto &now, const auto &then) {
+    for (int i = 0; i < int(sizeof now / sizeof now[0]); ++i)
+      now[i] = select(go, now[i], then[i]);
+  };
+  back(course.sulfate.in, before.sulfate.in);
+  back(course.volume.in, before.volume.in);
+  back(course.of_ns.in, before.of_ns.in);
+  back(course.of_ks.in, before.of_ks.in);
+  back(course.of_as.in, before.of_as.in);
+  back(course.of_ki.in, before.of_ki.in);
+  back(course.of_ai.in, before.of_ai.in);
+  back(course.of_ci.in, before.of_ci.in);
+  back(course.stays, before.stays);
+  back(course.lost, before.lost);
+  back(course.gained, before.gained);
+  course.gas = select(go, course.gas, before.gas);
+  course.last_molecules = select(go, course.last_molecules, before.last_molecules);
+  course.done = select(go, course.done, before.done);
+  course.fraction = select(go, course.fraction, before.fraction);
+  course.bursts = select(go, course.bursts, before.bursts);
 }
 
 // What becomes of a mode that loses few of its particles in a stride: shares lost, and lost within
@@ -217,13 +187,21 @@ M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches, con
   }
 }
 
-// One stride of `h` seconds, in which M7 in short steps would make `often` of them.
+// What the length of strides is counted in.
+template <class T> struct Clock {
+  T usual, often; // length of a usual stride [s], and how many steps M7 in short steps makes in it
+  int strides;
+};
+
+// The next stride: a usual one, or a part of it before and in a burst of nucleation, so that
+// no more than `budget` are needed to the end of the stage.
 template <class T>
-M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h, T often,
-                           const Rates<T> &rates, const Air &air, pack<T> nucleation_bound,
-                           bool &has_burst, Burst &burst, Course<T> &course) {
+M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, const Clock<T> &clock,
+                           int budget, const Rates<T> &rates, const Air &air,
+                           pack<T> nucleation_bound, bool &has_burst, Burst &burst,
+                           Course<T> &course) {
   using R = pack<T>;
-  const R zero = R(T(0)), one = R(T(1)), dt = R(h);
+  const R zero = R(T(0)), one = R(T(1));
   R number[n_mode];
   for (int k = 0; k < n_mode; ++k)
     number[k] = course.number(k);
@@ -255,28 +233,61 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   const auto acts = total > R(T(least_sink));
   const R both = select(acts, total + rates.cloud_rate, zero);
   const R per_both = select(acts, one / select(acts, both, one), zero);
-  R kept, lost;
-  decay<T>(both * dt, kept, lost);
-  const R lasting = select(acts, lost * per_both, dt);
-  const R supply = max(course.gas + rates.production * dt, zero);
-  R left = min(max(course.gas * kept + rates.production * lasting, zero), supply);
+
+  // How long it is. A stage that is over stands still in the caller; it needs a length only.
+  const R to_go = max(R(T(clock.strides)) - course.done, zero);
+  const R shortest = R(T(finest) / T(1000));
+  R fraction = min(to_go, one), dt, kept, lost, supply, left;
+  const auto condense = [&] {
+    dt = max(fraction, shortest) * R(clock.usual);
+    decay<T>(both * dt, kept, lost);
+    const R lasting = select(acts, lost * per_both, dt);
+    supply = max(course.gas + rates.production * dt, zero);
+    left = min(max(course.gas * kept + rates.production * lasting, zero), supply);
+  };
+  condense();
+  const R gas_now = max(course.gas * rates.per_clear, R(T(gas_min)));
+  const auto watched = course.bursts > zero;
+  if (switches.vehkamaki && any(watched) && any(gas_now > nucleation_bound)) {
+    if (!has_burst)
+      burst_of(air, burst);
+    has_burst = true;
+    const R at_most = min(fraction, max(R(T(2)) * course.fraction, R(T(finest))));
+    R part = until_burst(burst, clock.usual, rates.production, rates.clear, rates.per_clear,
+                         course.gas, left, both, per_both, at_most);
+    part = max(part, min(fraction, to_go * R(T(1) / T(budget))));
+    part = select(to_go - part < R(T(finest) / T(2)), to_go, part); // no splinter at the end
+    fraction = select(watched, part, fraction);
+    condense();
+  }
+  const R per_dt = one / dt;
+  course.done = course.done + fraction;
+  course.fraction = fraction;
   R taken = supply - left;
 
   // Nucleation at the mean gas of the stride.
   R formed = zero, fresh_gas = zero;
-  R mean = select(both * dt > R(T(1.0e-3)), taken * per_both * R(T(1) / h),
-                  R(T(0.5)) * (course.gas + left));
+  R mean =
+      select(both * dt > R(T(1.0e-3)), taken * per_both * per_dt, R(T(0.5)) * (course.gas + left));
   mean = mean * rates.per_clear;
   R rate = zero, loss = zero;
+  course.bursts = zero;
   if (switches.vehkamaki) {
     if (any(max(mean, R(T(gas_min))) > nucleation_bound)) {
       if (!has_burst)
         burst_of(air, burst);
       has_burst = true;
-      R each;
-      form(burst, ln_gas(mean), rate, each);
+      R cluster, each;
+      form_freely(burst, ln_gas(mean), rate, cluster, each);
+      auto inside = rate >= R(T(rate_min));
       if (switches.older)
-        rate = select(mean >= R(T(gas_min)), rate, zero);
+        inside = inside & (mean >= R(T(gas_min)));
+      rate = select(inside, rate, zero);
+      const auto large = cluster >= R(T(cluster_min));
+      const auto much =
+          rate * each * rates.clear * R(clock.usual) > R(T(0.5 * burst_share)) * supply;
+      course.bursts = select(inside & ((cluster < R(T(cluster_min))) | much), one, zero);
+      rate = select(large, rate, zero);
       loss = rate * each;
     }
   }
@@ -344,8 +355,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
           ns_ci = rates.template between<ns, ci>() * number[ci];
   const R others = per_surface * collide;
   const R rate_b = others * ((ns_ks + ns_as + ns_cs) + (ns_ki + ns_ai + ns_ci));
-  const R steady = formed * R(T(1) / h), at_start = half_kernel * number[ns];
-  const R q = max(sqrt(rate_b * rate_b + R(T(4)) * half_kernel * steady), R(T(1.0e-6) / h));
+  const R steady = formed * per_dt, at_start = half_kernel * number[ns];
+  const R q = max(sqrt(rate_b * rate_b + R(T(4)) * half_kernel * steady), R(T(1.0e-6)) * per_dt);
   R kept_q, lost_q;
   decay<T>(q * dt, kept_q, lost_q);
   const R t = lost_q / (one + kept_q), speed = R(T(2)) * at_start + rate_b;
@@ -429,6 +440,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
   course.stays[2] = course.stays[2] * (one - aged[2]);
 
   // Merging, from AS down, each mode before it gains.
+  const R often = fraction * R(clock.often);
   Merges<T> merges;
   for (int k = as; k >= ns; --k) {
     const R now = course.number(k), volume = course.volume.in[k];
@@ -448,7 +460,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, T h
     // Each time the mean has reached the middle, it falls back by the gap; where it would do so in
     // every step of M7, it ends settled.
     const R over = volume - R(p.middle[k]) * now, gap = (R(p.middle[k]) - rates.settled[k]) * now;
-    const auto falling = (gap > R(T(1.0e-25))) & (over < R(often) * gap);
+    const auto falling = (gap > R(T(1.0e-25))) & (over < often * gap);
     const R times = select(falling, over, zero) / select(falling, gap, one);
     const R nearest = (times + R(real_traits<T>::round)) - R(real_traits<T>::round);
     const R falls = select(nearest > times, nearest, nearest + one);
@@ -582,6 +594,8 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
     course.of_ki.in[k] = course.of_ai.in[k] = course.of_ci.in[k] = zero;
   }
   rates.ns_molecules = course.last_molecules = ns_molecules;
+  course.done = zero;
+  course.fraction = course.bursts = one;
   rates.per_ns_molecules = one / max(ns_molecules, R(T(1.0e-10)));
   rates.so4_ns = x.mass[so4_ns];
   rates.so4_ks = x.mass[so4_ks];
@@ -596,19 +610,33 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
     rates.any_cloud = any(rates.clear < one);
   }
   course.gas = to<T>(cells.gas);
+  const Diffusion<T> diffusion(p, air);
   for (int k = ks; k <= as; ++k) {
-    const R volume = course.volume.in[k];
+    const R volume = course.volume.in[k], radius = sizes.wet_radius[k];
     const auto there = volume > max(course.start[k], one) * R(T(1.0e-15));
     const R mean = select(there, course.start[k] / select(there, volume, one), zero); // [um-3]
-    const R part = R(T(by_volume[k])) * select(mean > zero, rates.sink[k], zero);
+    const R more =
+        quotient(diffusion.sink(k, radius * R(T(grown_radius))), diffusion.sink(k, radius));
+    const R by_volume = max(more - one, zero) * R(T(1.0 / (grown_volume - 1.0)));
+    const R part = by_volume * select(mean > zero, rates.sink[k], zero);
     rates.grown_sink[k] = part * mean;
     rates.sink[k] = rates.sink[k] - part;
   }
   settle(p, switches, sizes, course, rates);
-  const T h = T(span / strides);
-  for (int i = 0; i < strides; ++i)
-    stride(p, switches, h, T(short_steps * h / timestep), rates, air, nucleation_bound, has_burst,
-           burst, course);
+  const Clock<T> clock = {T(span / strides), T(short_steps * span / (strides * timestep)), strides};
+  const R end = R(T(strides));
+  const int most = most_strides * strides;
+  Course<T> before;
+  for (int i = 0; i < most && any(course.done < end); ++i) {
+    // Cells that are at the end wait for those beside them.
+    const auto goes = course.done < end;
+    const bool waits = any(course.done >= end);
+    if (waits)
+      before = course;
+    stride(p, switches, clock, most - i, rates, air, nucleation_bound, has_burst, burst, course);
+    if (waits)
+      keep<T>(goes, before, course);
+  }
   apply<S>(course, air, span, cells);
 }
 

@@ -200,12 +200,29 @@ def vehkamaki(
     rate, molecules
         (n,) [cm-3 s-1], [1]; both 0 where nothing forms
     """
+    ln_rate, cluster, molecules = _free(temperature, saturation, gas)
+    return _limited(settings, temperature, saturation, gas, ln_rate, cluster, molecules)
+
+
+def unlimited(
+    temperature: Tensor, saturation: Tensor, gas: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rate, molecules in a critical cluster, and of H2SO4 in it, where M7 does not nucleate, too.
+
+    Arguments and units as of `vehkamaki`; the rate up to M7's upper limit.
+    """
+    ln_rate, cluster, molecules = _free(temperature, saturation, gas)
+    rate = torch.exp(ln_rate.clamp(-700.0, LN_RATE_MAX)).clamp(max=RATES[1])
+    return rate.to(gas.dtype), cluster.to(gas.dtype), molecules.to(gas.dtype)
+
+
+def _free(temperature: Tensor, saturation: Tensor, gas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     t = temperature.double().clamp(*_TEMPERATURES)
     s = torch.log(saturation.double().clamp(*_SATURATIONS))
     a = torch.log(gas.double().clamp(*_GASES))
     ln_rate, ln_cluster, x = critical_cluster(t, s, a)
     cluster = torch.exp(ln_cluster.clamp(-700.0, 700.0))
-    return _limited(settings, temperature, saturation, gas, ln_rate, cluster, x * cluster)
+    return ln_rate, cluster, x * cluster
 
 
 def critical_cluster(t: Tensor, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:

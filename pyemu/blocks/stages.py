@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from pyemu.blocks.ageing import COATING_MIN, coating
+from pyemu.blocks.bursts import BURST_SHARE, FINEST, Sky, condense, loss_rate, until_burst
 from pyemu.blocks.coagulation import Kernels
-from pyemu.blocks.condensation import CLOUD_ORDER, LEAST_SINK, condensation_sink
+from pyemu.blocks.condensation import CLOUD_ORDER, condensation_sink
 from pyemu.blocks.merging import edges
 from pyemu.blocks.modes import (
     ABOVE,
@@ -30,7 +31,7 @@ from pyemu.blocks.modes import (
     Columns,
     by_name,
 )
-from pyemu.blocks.nucleation import formation
+from pyemu.blocks.nucleation import LEAST_CLUSTER, RATES, formation, unlimited
 from pyemu.blocks.numerics import EPSILON, columns, decay, least, ratio
 from pyemu.blocks.properties import Particles, dry_volumes
 from pyemu.blocks.settings import Settings
@@ -45,9 +46,11 @@ MERGING_SLACK = 1e-5
 """M7's own merging may leave the mean particle at the middle, but for rounding: not to merge again
 before it has grown [1]."""
 _HIDDEN = 0.95
-_BY_VOLUME = {"ks": 0.6, "as": 0.4}
-"""A third of the power of the radius that the sink of a particle goes as: the part of a mode's sink
-that follows its volume, the rest following its number; NS is followed closer [1]."""
+_GROWN = 1.03
+"""How far the sinks of KS and AS follow volume, and how far number, is that between a particle and
+one of a radius larger by this; NS is followed closer [1]."""
+MOST_STRIDES = 3
+"""Strides that a cell takes at most, over the usual number [1]."""
 _SOLUBLE_DONORS = ("ns", "ks", "as")
 Rows = dict[str, Columns]
 """Mode that something was in, or "gas" -> mode where it is now -> share or amount (n,)."""
@@ -87,6 +90,33 @@ class Course(NamedTuple):
     volume: Columns
     """Dry, of the soluble modes [cm3 cm-3]"""
 
+    def copy(self) -> "Course":
+        """Copy the dictionaries, whose values are not changed in place."""
+        rows = {mode: dict(row) for mode, row in self.rows.items()}
+        return Course(dict(self.number), rows, dict(self.volume))
+
+    def keep(self, goes: Tensor, before: "Course") -> None:
+        """Undo what was done to cells that had not to go (n,)."""
+        pairs = [(self.number, before.number), (self.volume, before.volume)]
+        for now, then in (*pairs, *((self.rows[mode], before.rows[mode]) for mode in self.rows)):
+            for key, value in now.items():
+                now[key] = torch.where(goes, value, then.get(key, torch.zeros_like(value)))
+
+
+class Clock(NamedTuple):
+    """Where the strides have got to, (n,) each."""
+
+    gas: Tensor
+    """[molecules cm-3]"""
+    molecules: Tensor
+    """Per NS particle, a stride ago [1]"""
+    done: Tensor
+    """Usual strides made [1]"""
+    fraction: Tensor
+    """The last one, of a usual one [1]"""
+    bursts: Tensor
+    """1 if nucleation begins or took much of the gas in the last one [1]"""
+
 
 def stage(
     settings: Settings,
@@ -115,12 +145,17 @@ def stage(
     rates, course = _start(settings, air, mass, number, found, kernels, learned)
     clear = torch.ones_like(gas) if settings.older else 1.0 - air["cloud_fraction"]
     cloud_rate = -torch.log(clear.clamp(min=1e-30)) * SHORT_STEPS / timestep
-    left, last = gas, rates.molecules
-    h = span / strides
-    often = SHORT_STEPS * h / timestep
-    for _ in range(strides):
-        left, last = _stride(settings, h, often, rates, air, clear, cloud_rate, left, last, course)
-    return _apply(gas + air["h2so4_production"] * span, left, mass, course)
+    sky = Sky(air, clear, cloud_rate, (span / strides).expand_as(gas), strides)
+    clock = Clock(gas, rates.molecules, torch.zeros_like(gas), *[torch.ones_like(gas)] * 2)
+    for budget in range(MOST_STRIDES * strides, 0, -1):
+        goes = clock.done < strides
+        if not bool(goes.any()):
+            break
+        before = course.copy()
+        after = _stride(settings, timestep, budget, rates, sky, clock, course)
+        course.keep(goes, before)
+        clock = Clock(*(torch.where(goes, x, y) for x, y in zip(after, clock, strict=True)))
+    return _apply(gas + air["h2so4_production"] * span, clock.gas, mass, course)
 
 
 def _start(
@@ -144,9 +179,18 @@ def _start(
         learned.get("condensation"),
     )
     sink, grown_sink = by_name(found_sink, MODE_NAMES), {}
-    for mode, part in _BY_VOLUME.items():
+    # By Fuchs' formula, if the sinks are learned, too.
+    small, large = (
+        by_name(
+            condensation_sink(settings, air["pressure"], air["temperature"], radius, each),
+            MODE_NAMES,
+        )
+        for radius in (found.wet_radius, _GROWN * found.wet_radius)
+    )
+    for mode in ("ks", "as"):
         there = (numbers[mode] > 0.0) & (volume[mode] > least(volume[mode]))
-        share = torch.where(there, part * sink[mode], 0.0)
+        more = ratio(large[mode], small[mode], small[mode] > 0.0, otherwise=1.0) - 1.0
+        share = torch.where(there, more.clamp(min=0.0) / (_GROWN**3 - 1.0) * sink[mode], 0.0)
         grown_sink[mode] = share * ratio(numbers[mode], volume[mode], there)
         sink[mode] = sink[mode] - share
     one, none = torch.ones_like(number[:, 0]), torch.zeros_like(number[:, 0])
@@ -209,34 +253,46 @@ def _settled(
 
 def _stride(
     settings: Settings,
-    h: Tensor,
-    often: Tensor,
+    timestep: Tensor,
+    budget: int,
     rates: Rates,
-    air: Columns,
-    clear: Tensor,
-    cloud_rate: Tensor,
-    gas: Tensor,
-    last: Tensor,
+    sky: Sky,
+    clock: Clock,
     course: Course,
-) -> tuple[Tensor, Tensor]:
-    """Let all processes act over `h` [s], in which M7 in short steps makes `often` of them.
-
-    Gives the gas left, and the molecules per NS particle.
-    """
+) -> Clock:
+    """Let all processes act over the next stride, where no more than `budget` are to be made."""
     number = course.number
-    molecules, size = _ns_size(settings, rates, course, last)
+    molecules, size = _ns_size(settings, rates, course, clock.molecules)
     sink = {mode: rates.sink[mode] * number[mode] for mode in MODE_NAMES}
     sink["ns"] = sink["ns"] * size**2
     for mode, each in rates.grown_sink.items():
         sink[mode] = sink[mode] + each * course.volume[mode]
-    gas, condensed, new_so4, new = _gas(settings, h, air, clear, cloud_rate, gas, sink)
+    fraction = _fraction(settings, budget, sky, clock, sink)
+    # A stage that is over stands still in the caller; it needs a length only.
+    h = fraction.clamp(min=1e-3 * FINEST) * sky.usual
+    gas, condensed, new_so4, new, bursts = _gas(settings, h, sky, clock.gas, sink)
     for mode in SOLUBLE_NAMES:
         gain = condensed[mode] + new_so4 if mode == "ns" else condensed[mode]
         course.rows["gas"][mode] = course.rows["gas"][mode] + gain
         course.volume[mode] = course.volume[mode] + gain * rates.molecule
     _collide_and_age(settings, h, rates, size, condensed, new, course)
-    _merge(settings, often, rates, course)
-    return gas, molecules
+    # As often would M7 in short steps merge.
+    _merge(settings, SHORT_STEPS * fraction * sky.usual / timestep, rates, course)
+    return Clock(gas, molecules, clock.done + fraction, fraction, bursts)
+
+
+def _fraction(settings: Settings, budget: int, sky: Sky, clock: Clock, sink: Columns) -> Tensor:
+    """How much of a usual stride the next one is (n,): a part, before and in a burst."""
+    to_go = (sky.strides - clock.done).clamp(min=0.0)
+    usual = to_go.clamp(max=1.0)
+    watched = clock.bursts > 0.0
+    if settings.nucleation != "vehkamaki2002" or not bool(watched.any()):
+        return usual
+    part = torch.minimum(usual, (2.0 * clock.fraction).clamp(min=FINEST))
+    part = until_burst(sky, clock.gas, sink, usual, part)
+    part = torch.maximum(part, torch.minimum(usual, to_go / budget))
+    part = torch.where(to_go - part < 0.5 * FINEST, to_go, part)  # no splinter at the end
+    return torch.where(watched, part, usual)
 
 
 def _sulfate(rates: Rates, course: Course, mode: str) -> Tensor:
@@ -258,35 +314,34 @@ def _ns_size(
 
 
 def _gas(
-    settings: Settings,
-    h: Tensor,
-    air: Columns,
-    clear: Tensor,
-    cloud_rate: Tensor,
-    gas: Tensor,
-    sink: Columns,
-) -> tuple[Tensor, Columns, Tensor, Tensor]:
-    """Condense and nucleate: gas left, condensed by mode, nucleated sulfate, new particles."""
-    production = air["h2so4_production"]
-    total = sum(sink.values(), start=torch.zeros_like(gas))
-    acts = total > LEAST_SINK
-    both = torch.where(acts, total + cloud_rate, 0.0)
-    kept, lost = decay(both * h)
-    lasting = torch.where(acts, ratio(lost, both, acts), h)
-    supply = (gas + production * h).clamp(min=0.0)
-    left = torch.minimum((gas * kept + production * lasting).clamp(min=0.0), supply)
-    taken = supply - left
+    settings: Settings, h: Tensor, sky: Sky, gas: Tensor, sink: Columns
+) -> tuple[Tensor, Columns, Tensor, Tensor, Tensor]:
+    """Condense and nucleate over `h` [s].
+
+    Gives gas left, condensed by mode, nucleated sulfate, new particles, and whether nucleation
+    begins or took much.
+    """
+    air, clear = sky.air, sky.clear
+    acts, both = loss_rate(sky, sink)
+    supply, left, taken = condense(sky, h, gas, acts, both)
 
     # Nucleation at the mean gas of the stride.
     mean = torch.where(both * h > 1e-3, ratio(taken, both * h, acts), 0.5 * (gas + left))
+    mean = mean / clear.clamp(min=1e-6)
     rate, loss, _ = formation(
         settings,
         air["temperature"],
         air["relative_humidity"],
         air["forest_fraction"],
         air["boundary_layer"],
-        mean / clear.clamp(min=1e-6),
+        mean,
     )
+    bursts = torch.zeros_like(gas)
+    if settings.nucleation == "vehkamaki2002":
+        free, cluster, each = unlimited(air["temperature"], air["relative_humidity"], mean)
+        much = free * each * clear * sky.usual > 0.5 * BURST_SHARE * supply
+        begins = (free >= RATES[0]) & ((cluster < LEAST_CLUSTER) | much)
+        bursts = begins.to(gas.dtype)
     loss = loss * clear * h
     forms = (loss > least(loss)) & (supply > least(supply))
     rest = ratio(supply, supply + loss, forms, otherwise=1.0)
@@ -296,12 +351,12 @@ def _gas(
 
     amount = ratio(taken, both, acts)
     condensed = {mode: sink[mode] * amount for mode in MODE_NAMES}
-    cloudy = amount * cloud_rate
+    cloudy = amount * sky.cloud_rate
     for mode in CLOUD_ORDER:
         there = sink[mode] > 0.0
         condensed[mode] = condensed[mode] + torch.where(there, cloudy, 0.0)
         cloudy = torch.where(there, 0.0, cloudy)
-    return left + torch.where(acts, 0.0, taken), condensed, new_so4, new
+    return left + torch.where(acts, 0.0, taken), condensed, new_so4, new, bursts
 
 
 def _collide_and_age(

@@ -128,6 +128,34 @@ def test_a_burst_that_takes_all_gas_leaves_none_below_zero(tmp_path: Path) -> No
         assert (after["h2so4"] >= 0.0).all()
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_burst_begins_when_the_gas_falls_to_where_clusters_form(
+    beside: bool, cells: dict[str, Array], tmp_path: Path
+) -> None:
+    # So much gas that clusters are too small to nucleate until most of the step is over.
+    clean = {name: np.zeros(1) for name in names(ENVIRONMENT + PROGNOSTICS)}
+    clean |= {
+        "pressure": np.array([23020.0]),
+        "temperature": np.array([242.5]),
+        "relative_humidity": np.array([0.187]),
+        "h2so4": np.array([3.819e9]),
+        "so4_as": np.array([9.871e8]),
+        "num_as": np.array([2.6]),
+    }
+    if beside:  # cells without a burst stand beside it in the engine's lanes
+        clean = {name: np.concatenate([x, cells[name][:40]]) for name, x in clean.items()}
+    formed = reference.step(clean, 450.0, substeps=240)["num_ns"][0]
+    soon = reference.step(clean, 300.0, substeps=240)["num_ns"][0]
+    assert formed > 1e8
+    assert soon < 1.0
+    for after in (
+        in_torch(chain((1, 12)), clean, 450.0),
+        in_engine(tmp_path, (1, 12), clean, 450.0),
+    ):
+        assert after["num_ns"][0] == pytest.approx(formed, rel=0.5)
+    assert in_engine(tmp_path, (1, 12), clean, 300.0)["num_ns"][0] < 1.0
+
+
 def test_cloudy_gas_goes_to_droplets(cells: dict[str, Array]) -> None:
     few = {name: value[:300].copy() for name, value in cells.items()}
     few["cloud_fraction"][:] = 0.5
