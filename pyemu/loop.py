@@ -150,6 +150,8 @@ class Loop:
         """Make one step of the second stage, which takes the best weights further."""
         if step == 0:
             self.learner.load_state_dict(self._best)
+            self.mean.load_state_dict(self._best)
+            self._keep()
         for name in self._refined:
             network = self.learner.chain.networks[name]
             assert isinstance(network, Network)
@@ -201,6 +203,7 @@ class Loop:
         self.rows.append(row)
         return row
 
+    @torch.no_grad()
     def _keep(self) -> None:
         """Keep each refined network whose own error is its least yet, whatever the others do."""
         now = self.mean.state_dict()
