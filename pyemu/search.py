@@ -10,9 +10,8 @@ as `pyemu train` trains them, as model files. `torchrun` spreads it over process
 import json
 import math
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,8 +29,7 @@ from pyemu.files import replaced, write_json
 from pyemu.latency import measure
 from pyemu.menu import Menu, Supernet, costs
 from pyemu.modelfile import digest, read
-from pyemu.trainconfig import TrainConfig
-from pyemu.variables import unknown
+from pyemu.trainconfig import TrainConfig, check_settings, read_settings
 
 Row = dict[str, Any]
 Tell = Callable[[int, int, Row], None]
@@ -117,22 +115,10 @@ class SearchPlan:
     @classmethod
     def read(cls, path: Path | None, **changes: Any) -> Self:
         """Read a TOML file; `changes` that are not None go before it."""
-        given: dict[str, Any] = {}
-        if path is not None:
-            try:
-                given = tomllib.loads(path.read_text())
-            except tomllib.TOMLDecodeError as error:
-                raise ValueError(f"{path}: {error}") from None
-        known = [setting.name for setting in fields(cls)]
-        for name in given:
-            if name not in known:
-                raise ValueError(f"{path}: {unknown(name, known)}")
+        given = read_settings(path, cls)
         if "train" in given:
-            table, names = given["train"], [setting.name for setting in fields(TrainConfig)]
-            for name in table:
-                if name not in names:
-                    raise ValueError(f"{path}: train: {unknown(name, names)}")
-            given["train"] = replace(cls().train, **table)
+            check_settings(given["train"], TrainConfig, f"{path}: train")
+            given["train"] = replace(cls().train, **given["train"])
         return cls(**given | {name: v for name, v in changes.items() if v is not None})
 
     def dense(self, steps: int, budgets_ns: Sequence[float]) -> SearchConfig:

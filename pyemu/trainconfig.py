@@ -16,6 +16,29 @@ from pyemu.variables import unknown
 _WIDTHS = (32, 32)
 
 
+def read_settings(path: Path | None, config: type[Any]) -> dict[str, Any]:
+    """Read a TOML file whose entries are fields of the dataclass `config`; {} for None.
+
+    ValueError names the file and what is not TOML, or no field.
+    """
+    if path is None:
+        return {}
+    try:
+        given = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    check_settings(given, config, str(path))
+    return given
+
+
+def check_settings(given: Iterable[str], config: type[Any], place: str) -> None:
+    """Refuse names that are no fields of the dataclass `config`; ValueError names the `place`."""
+    known = [setting.name for setting in fields(config)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{place}: {unknown(name, known)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run; every field may stand in a TOML file.
@@ -135,16 +158,7 @@ class TrainConfig:
     @classmethod
     def read(cls, path: Path | None, **changes: Any) -> Self:
         """Read a TOML file; `changes` that are not None go before it."""
-        given: dict[str, Any] = {}
-        if path is not None:
-            try:
-                given = tomllib.loads(path.read_text())
-            except tomllib.TOMLDecodeError as error:
-                raise ValueError(f"{path}: {error}") from None
-        known = [setting.name for setting in fields(cls)]
-        for name in given:
-            if name not in known:
-                raise ValueError(f"{path}: {unknown(name, known)}")
+        given = read_settings(path, cls)
         return cls(**given | {name: v for name, v in changes.items() if v is not None})
 
     @property
