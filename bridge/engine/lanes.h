@@ -51,6 +51,10 @@ M7EMU_INLINE double sqrt(double x) {
 M7EMU_INLINE bool any(bool m) {
   return m;
 }
+// Whether the highest bit of a real's bits is set in any lane.
+template <class T> M7EMU_INLINE bool any_sign(typename bits_of<T>::type i) {
+  return (i >> (8 * sizeof i - 1)) != 0;
+}
 template <class To, class From> M7EMU_INLINE To to(From x) {
   return static_cast<To>(x);
 }
@@ -83,6 +87,7 @@ constexpr int lanes = M7EMU_WIDTH / sizeof(float);
 
 template <class T> struct pack {
   typedef T vector __attribute__((vector_size(M7EMU_WIDTH)));
+  typedef T unaligned __attribute__((vector_size(M7EMU_WIDTH), aligned(sizeof(T)), may_alias));
   static constexpr int per_vector = M7EMU_WIDTH / sizeof(T);
   static constexpr int parts = lanes / per_vector;
   static_assert(parts == 1 || parts == 2);
@@ -335,15 +340,43 @@ M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE)
 #undef M7EMU_ONE
 #undef M7EMU_TWO
 
+// Vector by vector: a copy of the bytes of a whole pack would go through memory.
 template <class T> M7EMU_INLINE pack<typename bits_of<T>::type> bits(pack<T> x) {
-  pack<typename bits_of<T>::type> i;
-  std::memcpy(&i, &x, sizeof i);
+  using I = pack<typename bits_of<T>::type>;
+  I i;
+  i.part[0] = reinterpret_cast<typename I::vector>(x.part[0]);
+  if constexpr (I::parts == 2)
+    i.part[1] = reinterpret_cast<typename I::vector>(x.part[1]);
   return i;
 }
 template <class T> M7EMU_INLINE pack<T> real(pack<typename bits_of<T>::type> i) {
-  pack<T> x;
-  std::memcpy(&x, &i, sizeof x);
+  using R = pack<T>;
+  R x;
+  x.part[0] = reinterpret_cast<typename R::vector>(i.part[0]);
+  if constexpr (R::parts == 2)
+    x.part[1] = reinterpret_cast<typename R::vector>(i.part[1]);
   return x;
+}
+// Whether the highest bit of a real's bits is set in any lane.
+template <class T> M7EMU_INLINE bool any_sign(pack<typename bits_of<T>::type> i) {
+  auto all = i.part[0];
+  if constexpr (pack<T>::parts == 2)
+    all = all | i.part[1];
+#if M7EMU_WIDTH == 64
+  return sizeof(T) == 8 ? _mm512_movepi64_mask(reinterpret_cast<__m512i>(all)) != 0
+                        : _mm512_movepi32_mask(reinterpret_cast<__m512i>(all)) != 0;
+#elif M7EMU_WIDTH == 32
+  return sizeof(T) == 8 ? _mm256_movemask_pd(reinterpret_cast<__m256d>(all)) != 0
+                        : _mm256_movemask_ps(reinterpret_cast<__m256>(all)) != 0;
+#elif defined(__SSE2__)
+  return sizeof(T) == 8 ? _mm_movemask_pd(reinterpret_cast<__m128d>(all)) != 0
+                        : _mm_movemask_ps(reinterpret_cast<__m128>(all)) != 0;
+#else
+  bool sign = false;
+  for (unsigned k = 0; k < sizeof all / sizeof all[0]; ++k)
+    sign |= (all[k] >> (8 * sizeof all[0] - 1)) != 0;
+  return sign;
+#endif
 }
 // Reals of whole numbers below 2**31, and back.
 M7EMU_INLINE pack<float> whole(pack<std::uint32_t> i) {
@@ -360,12 +393,18 @@ M7EMU_INLINE pack<std::uint32_t> round_down(pack<float> x) {
 }
 
 template <class T> M7EMU_INLINE pack<T> load(const T *p) {
-  pack<T> x;
-  std::memcpy(&x, p, sizeof x);
+  using R = pack<T>;
+  R x;
+  x.part[0] = *reinterpret_cast<const typename R::unaligned *>(p);
+  if constexpr (R::parts == 2)
+    x.part[1] = *reinterpret_cast<const typename R::unaligned *>(p + R::per_vector);
   return x;
 }
 template <class T> M7EMU_INLINE void store(T *p, pack<T> x) {
-  std::memcpy(p, &x, sizeof x);
+  using R = pack<T>;
+  *reinterpret_cast<typename R::unaligned *>(p) = x.part[0];
+  if constexpr (R::parts == 2)
+    *reinterpret_cast<typename R::unaligned *>(p + R::per_vector) = x.part[1];
 }
 
 // Conversion to another kind of real.
