@@ -17,6 +17,13 @@ constexpr double temperature_low = 50.0, temperature_high = 1000.0; // [K]
 constexpr double humidity_slack = 1.0e-6;                           // [1]
 constexpr double extrapolating = 0.0, outside = 0.5; // of the range of a network's feature [1]
 
+// Packs that go through the parts of the step together, if the host gives as many cells.
+#if defined(M7EMU_SCALAR)
+constexpr int packs_together = 1;
+#else
+constexpr int packs_together = 4;
+#endif
+
 template <class S> struct limit_bits;
 template <> struct limit_bits<double> {
   static constexpr std::uint64_t exponent = 0x7ff0000000000000ull;
@@ -79,34 +86,33 @@ template <class S> M7EMU_INLINE void read(const S *field, pack<S> &x) {
   x = field ? load(field) : pack<S>(S(0));
 }
 
-// Step `lanes` columns, if all is well with what they hold: no number out of its range, nothing
-// negative. Else nothing is done.
-template <class S>
-M7EMU_FUNCTION bool step_columns(const Program &program, double timestep, const Columns<S> &at,
-                               Guard &guard) {
+// Read `lanes` columns; tells whether all is well with what they hold: no number out of its range,
+// nothing negative.
+template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &passage) {
   using R = pack<S>;
   using D = pack<double>;
   R given[gas];
   for (int i = 0; i < gas; ++i)
     read(at.air[i], given[i]);
-  State<S> cells;
-  cells.gas = load(at.h2so4);
-  for (int i = 0; i < n_mass; ++i)
-    cells.mass[i] = load(at.mass + i * at.plane);
-  for (int i = 0; i < n_mode; ++i)
-    cells.number[i] = load(at.number + i * at.plane);
-  auto wrong = out_of_range<S>(cells.gas) | bits<S>(cells.gas);
-  for (int i = 0; i < gas; ++i)
+  auto wrong = out_of_range<S>(given[0]);
+  for (int i = 1; i < gas; ++i)
     wrong = wrong | out_of_range<S>(given[i]);
+  State<S> &cells = passage.cells;
+  const auto amount = [&wrong](const S *field) {
+    const R x = load(field);
+    wrong = wrong | out_of_range<S>(x) | bits<S>(x);
+    return x;
+  };
+  cells.gas = amount(at.h2so4);
   for (int i = 0; i < n_mass; ++i)
-    wrong = wrong | (out_of_range<S>(cells.mass[i]) | bits<S>(cells.mass[i]));
+    cells.mass[i] = amount(at.mass + i * at.plane);
   for (int i = 0; i < n_mode; ++i)
-    wrong = wrong | (out_of_range<S>(cells.number[i]) | bits<S>(cells.number[i]));
+    cells.number[i] = amount(at.number + i * at.plane);
   if (any_sign<S>(wrong) ||
       any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
     return false;
 
-  Air air;
+  Air &air = passage.air;
   const auto within = [](R x) { return min(max(to<double>(x), D(0.0)), D(1.0)); };
   air.pressure = to<double>(given[pressure]);
   air.temperature = to<double>(given[temperature]);
@@ -115,15 +121,17 @@ M7EMU_FUNCTION bool step_columns(const Program &program, double timestep, const 
   air.production = to<double>(given[production]);
   air.forest_fraction = to<double>(given[forest_fraction]);
   air.boundary_layer = to<double>(given[boundary_layer]);
-  Sizes<Precision::size> sizes;
-  D water[n_soluble]; // [kg m-3]
-  advance<S>(program, timestep, air, cells, sizes, water, guard);
+  passage.guard = Guard();
+  return true;
+}
 
-  store(at.h2so4, cells.gas);
+template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
+  store(at.h2so4, passage.cells.gas);
   for (int i = 0; i < n_mass; ++i)
-    store(at.mass + i * at.plane, cells.mass[i]);
+    store(at.mass + i * at.plane, passage.cells.mass[i]);
   for (int k = 0; k < n_mode; ++k)
-    store(at.number + k * at.plane, cells.number[k]);
+    store(at.number + k * at.plane, passage.cells.number[k]);
+  const Sizes<Precision::size> &sizes = passage.particles.sizes;
   if (at.wet_radius)
     for (int k = 0; k < n_mode; ++k)
       store(at.wet_radius + k * at.plane, to<S>(sizes.wet_radius[k]));
@@ -135,8 +143,7 @@ M7EMU_FUNCTION bool step_columns(const Program &program, double timestep, const 
       store(at.density + k * at.plane, to<S>(sizes.density[k]));
   if (at.water)
     for (int k = 0; k < n_soluble; ++k)
-      store(at.water + k * at.plane, to<S>(water[k]));
-  return true;
+      store(at.water + k * at.plane, to<S>(passage.water[k]));
 }
 
 // Columns with something to mend: too few of them, numbers out of range, negative amounts. They are
@@ -224,6 +231,17 @@ template <class S> struct Mended {
 template <class S, class Block>
 M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Guard &guard,
                            const Mended<S> *mended) {
+  if (!mended && !any(guard.excess > pack<float>(0.0f))) { // most blocks
+    static_assert(M7EMU_FLAG_FINE == 0);
+    const std::size_t cells_here = static_cast<std::size_t>(count);
+    if (block.flag)
+      std::memset(block.flag + at, 0, cells_here * sizeof *block.flag);
+    if (block.uncertainty)
+      std::memset(block.uncertainty + at, 0, cells_here * sizeof *block.uncertainty);
+    if (block.negatives)
+      std::memset(block.negatives + at, 0, cells_here * sizeof *block.negatives);
+    return;
+  }
   alignas(64) float excess[lanes];
   store(excess, guard.excess);
   for (int i = 0; i < count; ++i) {
@@ -242,51 +260,60 @@ M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const 
 }
 
 template <class S, class Block>
-M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::size_t at,
-                             int count) {
+M7EMU_INLINE Columns<S> columns_of(const Block &block, std::size_t at) {
   const auto here = [at](auto *field) { return field ? field + at : nullptr; };
-  const Columns<S> columns = {
-      {here(block.pressure), here(block.temperature), here(block.relative_humidity),
-       here(block.cloud_fraction), here(block.h2so4_production), here(block.forest_fraction),
-       here(block.boundary_layer), here(block.ion_pair_production)},
-      block.h2so4 + at,
-      block.mass + at,
-      block.number + at,
-      here(block.wet_radius),
-      here(block.dry_radius),
-      here(block.density),
-      here(block.water),
-      static_cast<std::size_t>(block.kbdim) * static_cast<std::size_t>(block.klev)};
-  Guard guard;
-  if (count < lanes || !step_columns<S>(program, block.timestep, columns, guard)) {
-    Mended<S> mended(columns, count);
-    guard = Guard();
-    step_columns<S>(program, block.timestep, mended.columns, guard);
-    mended.put_back(columns, count);
-    report(block, at, count, guard, &mended);
-  } else if (any(guard.excess > pack<float>(0.0f))) {
-    report<S>(block, at, count, guard, nullptr);
-  } else { // most blocks
-    static_assert(M7EMU_FLAG_FINE == 0);
-    const std::size_t cells_here = static_cast<std::size_t>(count);
-    if (block.flag)
-      std::memset(block.flag + at, 0, cells_here * sizeof *block.flag);
-    if (block.uncertainty)
-      std::memset(block.uncertainty + at, 0, cells_here * sizeof *block.uncertainty);
-    if (block.negatives)
-      std::memset(block.negatives + at, 0, cells_here * sizeof *block.negatives);
-  }
+  return {{here(block.pressure), here(block.temperature), here(block.relative_humidity),
+           here(block.cloud_fraction), here(block.h2so4_production), here(block.forest_fraction),
+           here(block.boundary_layer), here(block.ion_pair_production)},
+          block.h2so4 + at,
+          block.mass + at,
+          block.number + at,
+          here(block.wet_radius),
+          here(block.dry_radius),
+          here(block.density),
+          here(block.water),
+          static_cast<std::size_t>(block.kbdim) * static_cast<std::size_t>(block.klev)};
+}
+
+template <class S, class Block>
+M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, std::size_t at,
+                                  int count, const Columns<S> &columns, Passage<S> &passage) {
+  Mended<S> mended(columns, count);
+  take(mended.columns, passage);
+  advance(program, block.timestep, &passage, 1);
+  put(passage, mended.columns);
+  mended.put_back(columns, count);
+  report(block, at, count, passage.guard, &mended);
 }
 
 template <class S, class Block> void step_block(const Program &program, const Block &block) {
+  Passage<S> passage[packs_together];
+  Columns<S> columns[packs_together];
+  std::size_t place[packs_together];
+  int waiting = 0;
+  const auto step_waiting = [&]() {
+    advance(program, block.timestep, passage, waiting);
+    for (int i = 0; i < waiting; ++i) {
+      put(passage[i], columns[i]);
+      report<S>(block, place[i], lanes, passage[i].guard, nullptr);
+    }
+    waiting = 0;
+  };
   for (int level = 0; level < block.klev; ++level)
     for (int column = 0; column < block.kproma; column += lanes) {
       const std::size_t at =
           static_cast<std::size_t>(level) * static_cast<std::size_t>(block.kbdim) +
           static_cast<std::size_t>(column);
       const int left = block.kproma - column;
-      step_lanes<S>(program, block, at, left < lanes ? left : lanes);
+      columns[waiting] = columns_of<S>(block, at);
+      place[waiting] = at;
+      if (left < lanes || !take(columns[waiting], passage[waiting]))
+        mend_and_step(program, block, at, left < lanes ? left : lanes, columns[waiting],
+                      passage[waiting]);
+      else if (++waiting == packs_together)
+        step_waiting();
     }
+  step_waiting();
 }
 
 #define M7EMU_STRING(x) #x
