@@ -38,15 +38,21 @@ template <class T> struct Dissolve {
   const Solution<T> &solution;
   bool learned;
 
-  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> &percent, pack<T> &density) const {
+  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble],
+                               pack<T> (&percent)[n_soluble],
+                               pack<T> (&density)[n_soluble]) const {
+    using R = pack<T>;
     if (!learned) {
-      sulfuric_solution(p, solution, molecules, percent, density);
+      for (int k = 0; k < n_soluble; ++k)
+        sulfuric_solution(p, solution, molecules[k], percent[k], density[k]);
       return;
     }
-    using R = pack<T>;
-    const R u = (log_of<T>(molecules) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
-    percent = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
-    density = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
+    for (int k = 0; k < n_soluble; ++k) {
+      const R u = (log_of<T>(molecules[k]) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
+      percent[k] =
+          min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+      density[k] = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
+    }
   }
 };
 
@@ -152,10 +158,12 @@ template <class S> struct Particles {
     wetting(program, air, solution, guard);
   }
 
+  // All of them, or what rates need.
+  template <bool all>
   M7EMU_FUNCTION void properties(const Program &program, const Amounts<size> &x) {
     const Parameters<size> &p = parameters<size>(program);
     const Dissolve<size> dissolve{p, solution, program.water != nullptr};
-    particle_properties(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
+    particle_properties<all>(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
   }
 
   // Evaluate the networks of the rates below, for the sizes there are.
@@ -221,17 +229,12 @@ template <class S> struct Particles {
   // Merge what has outgrown its mode.
   M7EMU_FUNCTION void merging(const Program &program, double slack, State<S> &cells) {
     using merging_real = Precision::merging;
-    Dry<merging_real> dry;
     Amounts<merging_real> now;
-    pack<merging_real> dry_radius[n_soluble];
     pack<merging_real> kept = to<merging_real>(virtual_molecules);
-    const Parameters<merging_real> &p = parameters<merging_real>(program);
     convert(cells, now);
-    dry_particles(p, program.switches, now, kept, dry);
-    for (int k = ns; k <= as; ++k)
-      dry_radius[k] = median_radius(p, k, dry.volume[k]);
+    merge_modes(parameters<merging_real>(program), program.switches, now, merging_real(slack), kept,
+                cells);
     virtual_molecules = to<size>(kept);
-    merge_modes(p, program.switches, dry_radius, now, merging_real(slack), cells);
   }
 };
 
@@ -269,9 +272,10 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
   c.particles.wet(program, air, c.guard);
 }
 
-template <class S> M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
+template <bool all, class S>
+M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
   convert(c.cells, c.seen);
-  c.particles.properties(program, c.seen);
+  c.particles.template properties<all>(program, c.seen);
 }
 
 template <class S> M7EMU_FUNCTION void find_rates(const Program &program, Passage<S> &c) {
@@ -332,7 +336,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   Burst burst;
   c.particles.merging(program, merging_slack, c.cells);
   for (int i = 0; i < program.stages; ++i) {
-    size_up(program, c);
+    size_up<true>(program, c);
     c.particles.rates(program, c.air, c.guard);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
     c.particles.kernels(program, c.air, c.seen, true, kernel);
@@ -347,7 +351,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
 }
 
 template <class S> M7EMU_FUNCTION void finish(const Program &program, Passage<S> &c) {
-  size_up(program, c);
+  size_up<true>(program, c);
   convert(c.particles.sizes.water, c.water);
   salt_water<as>(program.double_precision, c.particles.solution, c.cells, c.water[as]);
   salt_water<cs>(program.double_precision, c.particles.solution, c.cells, c.water[cs]);
@@ -364,7 +368,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Passage<S> 
   if (program.stages > 0) {
     each([&](Passage<S> &c) { staged_step(program, timestep, c); });
   } else {
-    each([&](Passage<S> &c) { size_up(program, c); });
+    each([&](Passage<S> &c) { size_up<false>(program, c); });
     each([&](Passage<S> &c) { find_rates(program, c); });
     each([&](Passage<S> &c) { condense_gas(program, timestep, c); });
     each([&](Passage<S> &c) { form_and_collide(program, timestep, c); });
