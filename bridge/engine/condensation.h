@@ -59,11 +59,10 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
     gas = gas - clear;
   } else {
     const auto acts = total > R(1.0e-10);
-    pack<float> kept, lost;
-    decay<float>(to<float>(total * dt), kept, lost);
-    const R lasting = to<double>(lost / to<float>(select(acts, total, one)));
+    R kept, lost;
+    decay<double>(total * dt, kept, lost);
     const R supply = max(gas + air.production * dt, zero);
-    R left = gas * to<double>(kept) + air.production * lasting;
+    R left = gas * kept + air.production * lost / select(acts, total, one);
     left = min(max(left, zero), supply);
     const R open = one - air.cloud_fraction;
     clear = select(acts, open * (supply - left), zero);

@@ -320,7 +320,8 @@ template <class S, class Block> void step_block(const Program &program, const Bl
 #define M7EMU_NAME(x) M7EMU_STRING(x)
 extern const Engine engine;
 const Engine engine = {M7EMU_NAME(M7EMU_SET), lanes, step_block<double, m7emu_block>,
-                       step_block<float, m7emu_block_float>};
+                       step_block<float, m7emu_block_float>,
+                       layers_of_cells};
 
 } // namespace M7EMU_SET
 } // namespace m7emu
