@@ -100,7 +100,8 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
   State<S> &cells = passage.cells;
   const auto amount = [&wrong](const S *field) {
     const R x = load(field);
-    wrong = wrong | out_of_range<S>(x) | bits<S>(x);
+    // Of what is not negative the exponent need not be cut out.
+    wrong = wrong | bits<S>(x) | (bits<S>(x) + decltype(wrong)(limit_bits<S>::overflow));
     return x;
   };
   cells.gas = amount(at.h2so4);
