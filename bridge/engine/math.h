@@ -130,14 +130,13 @@ template <class T> M7EMU_INLINE void decay(pack<T> x, pack<T> &left, pack<T> &lo
   lost = (R(T(1)) - e.power) - e.power * e.rest;
 }
 
-// 2**(-x) of x >= 0, right to 1e-7 of 1: little of it is known less well.
-M7EMU_INLINE pack<float> fading(pack<float> x) {
+// 2**x from -126 to 126; for more than a few, to 1e-7 of x.
+M7EMU_INLINE pack<float> power_of_two(pack<float> x) {
   using R = pack<float>;
   using traits = real_traits<float>;
   using I = decltype(bits<float>(x));
-  const R y = max(R(0.0f) - x, R(-126.0f));
-  const R shifted = y + R(traits::round);
-  const R f = y - (shifted - R(traits::round));
+  const R shifted = x + R(traits::round);
+  const R f = x - (shifted - R(traits::round));
   const I power = (bits<float>(shifted) << traits::mantissa_bits) + I(traits::one);
   return real<float>(power) * polynomial(f, power_series);
 }

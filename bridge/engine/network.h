@@ -27,10 +27,9 @@ template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x
   if constexpr (activation == activation_relu) {
     return max(x, zero);
   } else if constexpr (activation == activation_silu) {
-    using traits = real_traits<float>;
-    const exponential<float> e =
-        exponential_parts<float>(min(max(zero - x, R(traits::exp_low)), R(traits::exp_high)));
-    return x / (one + (e.power + e.power * e.rest));
+    // x/(1 + exp(-x))
+    const R y = min(max(x * R(-1.44269504f), R(-126.0f)), R(126.0f));
+    return x / (one + power_of_two(y));
   } else if constexpr (activation == activation_tanh) {
     R left, lost;
     decay<float>(R(2.0f) * max(x, zero - x), left, lost);
