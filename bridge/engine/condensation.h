@@ -67,24 +67,24 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
   using R = pack<double>;
   const R zero = R(0.0), one = R(1.0), dt = R(timestep);
   R clear, cloudy = zero;
+  const R per_total = quotient(one, total);
   if (switches.older) {
     const auto acts = (total > zero) & (gas > R(1.0e-10));
     clear = select(acts, min(total * gas * dt, R(euler_limit) * gas), zero);
     gas = gas - clear;
   } else {
     const auto acts = total > R(1.0e-10);
-    pack<float> kept, lost;
-    decay<float>(to<float>(total * dt), kept, lost);
-    const R lasting = to<double>(lost / to<float>(select(acts, total, one)));
+    R kept, lost;
+    decay<double>(total * dt, kept, lost);
     const R supply = max(gas + air.production * dt, zero);
-    R left = gas * to<double>(kept) + air.production * lasting;
+    R left = gas * kept + air.production * lost * per_total;
     left = min(max(left, zero), supply);
     const R open = one - air.cloud_fraction;
     clear = select(acts, open * (supply - left), zero);
     cloudy = select(acts, air.cloud_fraction * supply, zero);
     gas = select(acts, open * left, supply);
   }
-  const R amount = quotient(clear, total);
+  const R amount = clear * per_total;
   for (int j = 0; j < n_mode; ++j) {
     const int k = cloud_order[j];
     const R take = select(sink[k] > zero, cloudy, zero);

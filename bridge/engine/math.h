@@ -59,6 +59,7 @@ M7EMU_TABLE double erfc_series_double[] = {
     -1.7999475459031421e-8, -1.4091982822555755e-8, 1.8684873854735191e-9,  1.2637828580421369e-9};
 M7EMU_TABLE float exp_series_float[] = {0.5f, 0.16666577f, 0.0416665546f, 8.36317905e-3f,
                                         1.39261836e-3f};
+M7EMU_TABLE float power_series[] = {1.00000007f, 0.693146967f, 0.240221197f, 0.0555071327f, 0.00967554133f, 0.00132764719f}; // 2**x, -1/2 to 1/2
 M7EMU_TABLE float log_series_float[] = {0.666666851f, 0.39988776f, 0.295801567f};
 M7EMU_TABLE float erfc_series_float[] = {
     1.27697838f,     -0.0927639492f, -0.16603042f,   0.164054921f,    -0.0542142665f,
@@ -129,11 +130,15 @@ template <class T> M7EMU_INLINE void decay(pack<T> x, pack<T> &left, pack<T> &lo
   lost = (R(T(1)) - e.power) - e.power * e.rest;
 }
 
-// exp(-x) of x >= 0 but for what is next to nothing.
-template <class T> M7EMU_INLINE pack<T> fading(pack<T> x) {
-  using R = pack<T>;
-  const exponential<T> e = exponential_parts<T>(max(R(T(0)) - x, R(real_traits<T>::exp_low)));
-  return e.power + e.power * e.rest;
+// 2**x from -126 to 126; for more than a few, to 1e-7 of x.
+M7EMU_INLINE pack<float> power_of_two(pack<float> x) {
+  using R = pack<float>;
+  using traits = real_traits<float>;
+  using I = decltype(bits<float>(x));
+  const R shifted = x + R(traits::round);
+  const R f = x - (shifted - R(traits::round));
+  const I power = (bits<float>(shifted) << traits::mantissa_bits) + I(traits::one);
+  return real<float>(power) * polynomial(f, power_series);
 }
 
 // Natural logarithm of a positive normal number; that of the least one for all below.

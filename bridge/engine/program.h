@@ -83,6 +83,8 @@ struct Engine {
   int lanes;
   void (*step)(const Program &, const m7emu_block &);
   void (*step_float)(const Program &, const m7emu_block_float &);
+  // The layers of a network alone (layers_of_cells in network.h), for tests and benchmarks.
+  void (*layers)(const Network &, const float *inputs, float *outputs, int cells);
 };
 
 } // namespace m7emu

@@ -100,7 +100,8 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
   State<S> &cells = passage.cells;
   const auto amount = [&wrong](const S *field) {
     const R x = load(field);
-    wrong = wrong | out_of_range<S>(x) | bits<S>(x);
+    // Of what is not negative the exponent need not be cut out.
+    wrong = wrong | bits<S>(x) | (bits<S>(x) + decltype(wrong)(limit_bits<S>::overflow));
     return x;
   };
   cells.gas = amount(at.h2so4);
@@ -320,7 +321,8 @@ template <class S, class Block> void step_block(const Program &program, const Bl
 #define M7EMU_NAME(x) M7EMU_STRING(x)
 extern const Engine engine;
 const Engine engine = {M7EMU_NAME(M7EMU_SET), lanes, step_block<double, m7emu_block>,
-                       step_block<float, m7emu_block_float>};
+                       step_block<float, m7emu_block_float>,
+                       layers_of_cells};
 
 } // namespace M7EMU_SET
 } // namespace m7emu

@@ -55,7 +55,7 @@ M7EMU_FUNCTION void solution_terms(pack<double> pressure, pack<double> temperatu
   const R per_t = R(1.0) / t;
   const R ratio = h * per_t;
   const R w0 = R(w[1]) + ratio * (R(w[5]) + ratio * (R(w[12]) + ratio * R(w[16]))) +
-               R(w[17]) * log_of<double>(h * t / pressure);
+               R(w[17]) * rough_log(h * t / pressure);
   const R w1 = R(w[2]) + h * (R(w[3]) + h * R(w[8])) + t * (R(w[4]) + t * R(w[9]));
   const R w2 = R(w[13]) + h * (R(w[6]) + h * R(w[10])) + t * (R(w[7]) + t * R(w[11]));
   const R d0 = R(g[1]) + h * R(g[4]) + t * (R(g[5]) + t * R(g[9]));
@@ -73,12 +73,19 @@ template <class T>
 M7EMU_FUNCTION void salt_terms(pack<double> relative_humidity, Solution<T> &solution) {
   using R = pack<double>;
   const R activity = min(max(relative_humidity, R(deliquescence_rh)), R(1.0));
+  // Water is 1/root**2; the three share a division.
+  R square[n_salt];
   for (int salt = 0; salt < n_salt; ++salt) {
     const R root = polynomial(activity, molality_series[salt]);
-    solution.exact_water_per_salt[salt] =
-        select(relative_humidity < R(deliquescence_rh), R(0.0), R(1.0) / (root * root));
-    solution.water_per_salt[salt] = to<T>(solution.exact_water_per_salt[salt]);
+    square[salt] = root * root;
   }
+  const R per_all = select(relative_humidity < R(deliquescence_rh), R(0.0),
+                             R(1.0) / (square[nacl] * square[na2so4] * square[h2so4]));
+  solution.exact_water_per_salt[nacl] = per_all * (square[na2so4] * square[h2so4]);
+  solution.exact_water_per_salt[na2so4] = per_all * (square[nacl] * square[h2so4]);
+  solution.exact_water_per_salt[h2so4] = per_all * (square[nacl] * square[na2so4]);
+  for (int salt = 0; salt < n_salt; ++salt)
+    solution.water_per_salt[salt] = to<T>(solution.exact_water_per_salt[salt]);
 }
 
 // Strength [%] and density [g cm-3] of the droplet that a particle of `molecules` H2SO4 becomes.
