@@ -18,8 +18,8 @@ from pathlib import Path
 
 import year_page
 
+from pyemu.climate import QUANTITIES
 from pyemu.online import executable
-from pyemu.variables import MODES, SPECIES, names
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "pyemu/models"
@@ -30,17 +30,7 @@ TIMESTEP = 1800.0
 MONTH = 365.0 / 12.0
 """Days; 1460 timesteps."""
 SUBSTEPS = 20
-FIELDS = (
-    "surface_pressure",
-    *(f"burden_{gas}" for gas in ("h2so4", "so2", "dms")),
-    *(f"burden_{species}" for species in names(SPECIES)),
-    *(f"num_{mode}" for mode in names(MODES)),
-    "number_above_50nm",
-    "number_above_100nm",
-    "condensation_sink",
-    "formation_rate",
-    "nucleation_event",
-)
+FIELDS = (*QUANTITIES, "surface_pressure", "burden_h2so4", "burden_so2", "burden_dms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +112,8 @@ def namelist(case: Case, folder: Path, month: int) -> str:
         slot = f"  microphysics = 'emulator'\n  emulator_file = '{path}'\n"
     fields = ", ".join(f"'{name}'" for name in FIELDS)
     return (
-        f"&run\n  start_day = 1\n  days = {case.days:.12f}\n  timestep = {TIMESTEP}\n  threads = 1\n"
+        f"&run\n  start_day = 1\n  days = {case.days:.12f}\n  timestep = {TIMESTEP}\n"
+        "  threads = 1\n"
         f"  restart = '{restart(folder / case.name, month)}'\n{start}/\n"
         f"&grid\n  nlon = {case.grid[0]}\n  nlat = {case.grid[1]}\n  nlev = {case.grid[2]}\n/\n"
         f"&physics\n{slot}  warming = {case.warming}\n  emission_scale = {case.emissions}\n/\n"
