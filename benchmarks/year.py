@@ -24,7 +24,7 @@ from pyemu.online import executable
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "pyemu/models"
 GRID = (24, 12, 12)
-COARSE = (18, 12, 12)
+COARSE = (12, 8, 12)
 """Of the ten years."""
 TIMESTEP = 1800.0
 MONTH = 365.0 / 12.0
@@ -84,11 +84,11 @@ CASES = (
         )
     ),
     Case(name="substeps", substeps=SUBSTEPS),
+    Case(name="decade", model="accurate", start="", months=120, grid=COARSE),
     Case(name="double_m7", emissions=2.0),
     Case(name="double_accurate", model="accurate", emissions=2.0),
     Case(name="warm_m7", warming=4.0),
     Case(name="warm_accurate", model="accurate", warming=4.0),
-    Case(name="decade", model="accurate", start="", months=120, grid=COARSE),
     Case(name="learned", model="learned"),
     Case(name="warm_learned", model="learned", warming=4.0),
     Case(name="double_learned", model="learned", emissions=2.0),

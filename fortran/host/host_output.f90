@@ -296,8 +296,8 @@ contains
     end do
     if (.not. last) return
     do n = 1, size(this%instant)
-      call value_of(this%instant(n)%field, kproma, kbdim, klev, timestep, air, aerosol, state, flux, &
-        maps, values)
+      call value_of(this%instant(n)%field, kproma, kbdim, klev, timestep, air, aerosol, state, &
+        flux, maps, values)
       levels = merge(klev, 1, this%instant(n)%field%levels)
       do k = 1, levels
         this%buffer(:kproma, this%instant(n)%first + k - 1, block) = values(:kproma, k)
