@@ -29,7 +29,7 @@ COARSE = (12, 8, 12)
 TIMESTEP = 1800.0
 MONTH = 365.0 / 12.0
 """Days; 1460 timesteps."""
-SUBSTEPS = 20
+SUBSTEPS = 60
 FIELDS = (*QUANTITIES, "surface_pressure", "burden_h2so4", "burden_so2", "burden_dms")
 
 

@@ -298,12 +298,15 @@ def page(found: Mapping[str, Any], cases: Sequence["Case"], grid: Sequence[int])
 HEAD = """# A year of the host, online
 
 Written by `python benchmarks/year.py`, which makes every run from nothing, in months that restart
-from one another, and goes on after a kill. {grid} cells, steps of 1800 s. After a year of spin-up
-with M7 from the host's analytic start, all runs begin with its last state (`decade` too). Winds and
-weather are prescribed, so runs differ by the microphysics alone, and what differs stays. Means of
-columns are per area, of number by mode per mass of air, of the rest over air mass; a nucleation
-event is a cell and timestep in which NS rises by more than 0.01 cm-3 s-1; radii are dry.
-
+from one another, and goes on after a kill. {grid} cells, steps of 1800 s. All runs of a year begin
+with the last state of a year of spin-up with M7; `decade` begins with the host's analytic start, on a
+coarser grid. Winds and weather are prescribed, so runs differ by the microphysics alone. Means of
+burdens are per area, of numbers and all else over the mass of air; a nucleation event is a cell and
+timestep in which NS rises by more than 0.01 cm-3 s-1; radii are dry. Targets are those of issue 6:
+annual means, and twice that for months. The worst season and region is that of all seasons, five
+belts of latitude and, but for burdens, three layers (above 0.85, 0.4 and 0.1 of the pressure at the
+ground) that hold at least 1 % of the global mean; trends are lines through the months' differences,
+with two standard errors.
 """
 
 
