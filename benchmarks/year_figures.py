@@ -34,8 +34,8 @@ FLOOR = 1e-9
 
 
 def draw_months(found: Mapping[str, Any], path: Path) -> None:
-    """Draw the differences of global means by month, one row of panels a pair of runs."""
-    shown = [pair for pair in found["pairs"] if len(found["pairs"][pair]["burden_so4"]["months"])]
+    """Draw the differences of global means by month, a row of panels a pair of runs of today."""
+    shown = [pair for pair in found["pairs"] if "_" not in pair]
     if not shown:
         return
     with figure((11.0, 1.0 + 2.1 * len(shown)), path) as drawn:
@@ -53,9 +53,9 @@ def draw_months(found: Mapping[str, Any], path: Path) -> None:
                 axes.set_title(f"{pair.replace(' - ', ' beside ')}: {group}", fontsize=8)
                 axes.set_xticks(range(1, 13))
             row[0].set_ylabel("difference [%]")
-        for axes in grid[-1]:
+        for axes, columns in zip(grid[-1], (3, 4, 2), strict=True):
             axes.set_xlabel("month")
-            axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.35), fontsize=7)
+            axes.legend(ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.3), fontsize=7)
 
 
 def draw_nearer(found: Mapping[str, Any], path: Path) -> None:
