@@ -2,7 +2,7 @@
 
 Costs are processor time, which other work on the machine hardly changes; speed-ups are by the wall.
 
-python benchmarks/scaling.py --model pyemu/models/first.safetensors --json scaling.json
+python benchmarks/scaling.py --model pyemu/models/accurate.safetensors --json scaling.json
 """
 
 import argparse
@@ -99,7 +99,7 @@ def step_seconds(grid: Grid, ranks: int, threads: int, microphysics: float, host
 def main() -> None:
     """Measure, and print a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=ROOT / "pyemu/models/first.safetensors")
+    parser.add_argument("--model", type=Path, default=ROOT / "pyemu/models/accurate.safetensors")
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

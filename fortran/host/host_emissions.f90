@@ -36,7 +36,7 @@ module host_emissions
   real(wp), parameter :: fine_salt = 0.025_wp, fine_dust = 0.08_wp
   !! Mass in the accumulation mode
 
-  real(wp), parameter :: density(5) = [real(wp) :: 1841, 2000, 2000, 2165, 2650]
+  real(wp), parameter, public :: density(5) = [real(wp) :: 1841, 2000, 2000, 2165, 2650]
   !! Of SO4, BC, OC, SS, DU [kg m-3]
 
   ! Centre, half axes [degrees], strength.
@@ -132,7 +132,7 @@ contains
           strength = (air%wind(i)/8.4_wp)**3.41_wp
         case (desert)
           ! Quiet below 6.5 m/s; the constant makes the mean about one.
-          strength = max(air%gust(i) - 6.5_wp, 0.0_wp)*air%gust(i)**2/72.0_wp
+          strength = max(air%gust(i) - 6.5_wp, 0.0_wp)*air%gust(i)**2/52.0_wp
         case default
         end select
         call release(k, profile(k), strength*sources%flux(i, k, block), flux(:, :, i))
@@ -177,7 +177,7 @@ contains
     else
       peak = merge(30.0_wp, 240.0_wp, lat > 0.0_wp)
     end if
-    fire_season = 0.08_wp + 2.45_wp*max(clock%season(peak), 0.0_wp)**1.5_wp
+    fire_season = 0.08_wp + 3.3_wp*max(clock%season(peak), 0.0_wp)**1.5_wp
   end function fire_season
 
   pure subroutine release(source, level, amount, flux)

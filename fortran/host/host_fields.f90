@@ -1,12 +1,13 @@
 module host_fields
   !! The table of fields that can be written, and their values in a block.
   use host_constants, only: wp
+  use host_integrals, only: condensation_sink, number_above
   use host_ledger, only: column_sum
   use host_meteorology, only: meteorology_type
   use host_microphysics, only: aerosol_type
   use host_tracers, only: dms, first_number, n_tracer, so2, tracer_name
   use m7_modes, only: mass_mode, mass_species, mode_name, n_mass, n_mode, n_soluble, &
-    n_species, species_name
+    n_species, ns, species_name
   implicit none (type, external)
   private
   public :: field_type, set_up_fields
@@ -16,6 +17,9 @@ module host_fields
 
   integer, parameter :: tracer = 1, weather = 2, wet = 3, dry = 4, density = 5, water = 6
   integer, parameter :: burden = 7, number_column = 8, number_surface = 9, emitted = 10, map = 11
+  integer, parameter :: integral = 12
+  real(wp), parameter :: event = 0.01_wp
+  !! Net rise of NS that counts as new particle formation [cm-3 s-1]
 
   type :: field_type
     character(name_length) :: name, unit
@@ -96,6 +100,16 @@ contains
       call add('emission_' // tracer_name(n), 'kg m-2 s-1', 'emission of ' // tracer_name(n), &
         .false., .true., emitted, n)
     end do
+    call add('number_above_50nm', 'cm-3', 'particles of dry radius above 50 nm', .true., .false., &
+      integral, 1)
+    call add('number_above_100nm', 'cm-3', 'particles of dry radius above 100 nm', .true., &
+      .false., integral, 2)
+    call add('condensation_sink', 's-1', 'condensation sink of sulfuric acid', .true., .false., &
+      integral, 3)
+    call add('formation_rate', 'cm-3 s-1', 'net rise of NS in the microphysics', .true., &
+      .false., integral, 4)
+    call add('nucleation_event', '1', 'net rise of NS above 0.01 cm-3 s-1', .true., .false., &
+      integral, 5)
     do n = 1, size(map_name)
       what = map_name(n)
       if (map_name(n) == 'precipitation') what = 'precipitation at the surface'
@@ -155,10 +169,13 @@ contains
     chosen = pack([(n, n = 1, size(fields))], wanted)
   end subroutine select_fields
 
-  pure subroutine value_of(field, kproma, kbdim, klev, air, aerosol, state, flux, maps, values)
+  pure subroutine value_of(field, kproma, kbdim, klev, timestep, air, aerosol, state, flux, maps, &
+    values)
     !! Values of a field in a block, after the step.
     type(field_type), intent(in) :: field
     integer, intent(in) :: kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    !! [s]
     type(meteorology_type), intent(in) :: air
     type(aerosol_type), intent(in) :: aerosol
     real(wp), intent(in) :: state(kbdim, klev, n_tracer), flux(kbdim, n_tracer)
@@ -201,6 +218,8 @@ contains
       values(:kproma, :) = aerosol%density(:kproma, :, n)
     case (water)
       values(:kproma, :) = aerosol%water(:kproma, :, n)
+    case (integral)
+      call value_of_integral(n, kproma, kbdim, klev, timestep, air, aerosol, state, values)
     case (number_column)
       call column_sum(kproma, kbdim, klev, air%air_mass, state(:, :, first_number + n - 1), amount)
       values(:kproma, 1) = amount(:kproma)
@@ -243,4 +262,27 @@ contains
       end select
     end select
   end subroutine value_of
+
+  pure subroutine value_of_integral(which, kproma, kbdim, klev, timestep, air, aerosol, state, &
+    values)
+    !! Of the size distribution: tails after the step, the rest as the microphysics left it.
+    integer, intent(in) :: which, kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    type(meteorology_type), intent(in) :: air
+    type(aerosol_type), intent(in) :: aerosol
+    real(wp), intent(in) :: state(kbdim, klev, n_tracer)
+    real(wp), intent(inout) :: values(kbdim, klev)
+
+    select case (which)
+    case (1, 2)
+      call number_above(kproma, kbdim, klev, which*50.0e-9_wp, air%density, state, values)
+    case (3)
+      call condensation_sink(kproma, kbdim, klev, air%pressure, air%temperature, aerosol%number, &
+        aerosol%wet_radius, values)
+    case default
+      values(:kproma, :) = max(aerosol%number(:kproma, :, ns) &
+        - aerosol%number_before(:kproma, :, ns), 0.0_wp)/timestep
+      if (which == 5) values(:kproma, :) = merge(1.0_wp, 0.0_wp, values(:kproma, :) > event)
+    end select
+  end subroutine value_of_integral
 end module host_fields

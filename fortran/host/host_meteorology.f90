@@ -20,6 +20,9 @@ module host_meteorology
   real(wp), parameter :: mm_per_day = 1.0_wp/day_length
   !! [kg m-2 s-1]
 
+  real(wp), parameter :: convective_share = 0.6_wp, warmest = 290.0_wp
+  !! Of rain [1] where the lowest layer is warmer [K]
+
   type :: meteorology_type
     !! A block: levels are (nproma, nlev) from the top, interfaces (nproma, nlev + 1)
     real(wp), allocatable :: pressure(:, :), half_pressure(:, :)
@@ -48,6 +51,8 @@ module host_meteorology
     !! Cosine of the zenith angle, 0 at night [1] (nproma)
     real(wp), allocatable :: precipitation(:)
     !! At the surface [kg m-2 s-1] (nproma)
+    real(wp), allocatable :: convective(:)
+    !! Share of it that forms in updraughts [1] (nproma)
   end type meteorology_type
 
 contains
@@ -63,7 +68,7 @@ contains
       air%rain(nproma, nlev), source=0.0_wp)
     allocate (air%half_pressure(nproma, nlev + 1), air%half_height(nproma, nlev + 1), source=0.0_wp)
     allocate (air%wind(nproma), air%gust(nproma), air%boundary_layer_height(nproma), &
-      air%sunlight(nproma), air%precipitation(nproma), source=0.0_wp)
+      air%sunlight(nproma), air%precipitation(nproma), air%convective(nproma), source=0.0_wp)
   end subroutine set_up_meteorology
 
   pure subroutine weather(grid, surface, clock, warming, block, air)
@@ -181,6 +186,10 @@ contains
         air%rain_formation(i, k) = air%rain_formation(i, k)*wet(i)
         air%precipitation(i) = air%precipitation(i) + air%rain_formation(i, k)
       end do
+    end do
+
+    do i = 1, kproma
+      air%convective(i) = merge(convective_share, 0.0_wp, air%temperature(i, nlev) > warmest)
     end do
 
     ! Turbulence in the boundary layer; above it, what stands for shallow convection and weather.

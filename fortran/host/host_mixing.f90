@@ -10,10 +10,10 @@ module host_mixing
   private
   public :: convect, mix
 
-  real(wp), parameter :: air_per_rain = 300.0_wp
-  !! Mass of air that leaves the boundary layer upwards for one of rain [1]
-  real(wp), parameter :: coldest = 225.0_wp, warmest = 290.0_wp
-  !! At the top of the updraught, and below which lowest layer there is none [K]
+  real(wp), parameter :: air_per_rain = 200.0_wp
+  !! Mass of air that leaves the boundary layer upwards for one of convective rain [1]
+  real(wp), parameter :: coldest = 225.0_wp
+  !! At the top of the updraught [K]
   real(wp), parameter :: most = 0.5_wp
   !! Of a layer that may leave it in a timestep
 
@@ -80,7 +80,7 @@ contains
   end subroutine mix
 
   pure subroutine convect(kproma, kbdim, klev, timestep, air, before, tendency, entry, wet_entry)
-    !! An updraught in proportion to the rain takes air of the boundary layer and leaves it, evenly
+    !! An updraught in proportion to its rain takes air of the boundary layer and leaves it, evenly
     !! by mass, in all layers above that are warm enough; between them the air sinks (explicit and
     !! upstream). What is in its droplets rains out.
     integer, intent(in) :: kproma, kbdim, klev
@@ -124,8 +124,8 @@ contains
     end do
     do i = 1, kproma
       sinking(i, klev) = 0.0_wp
-      lift(i) = min(timestep*air_per_rain*air%precipitation(i), limit(i)) &
-        *merge(1.0_wp, 0.0_wp, air%temperature(i, klev) > warmest .and. aloft(i) > 0.0_wp)
+      lift(i) = min(timestep*air_per_rain*air%convective(i)*air%precipitation(i), limit(i)) &
+        *merge(1.0_wp, 0.0_wp, aloft(i) > 0.0_wp)
     end do
 
     do n = 1, n_tracer

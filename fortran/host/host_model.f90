@@ -373,7 +373,7 @@ contains
       end do
       call weigh(this, work, block)
       call lap(in_update)
-      call this%output%sample(last, block, kproma, nproma, nlev, air, work%aerosol, x, &
+      call this%output%sample(last, block, kproma, nproma, nlev, dt, air, work%aerosol, x, &
         work%emitted, this%maps(:, :, block), work%values)
       call lap(in_output)
     end associate

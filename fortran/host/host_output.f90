@@ -267,13 +267,15 @@ contains
     end subroutine define_fields
   end subroutine open_output
 
-  pure subroutine sample(this, last, block, kproma, kbdim, klev, air, aerosol, state, flux, maps, &
-    values)
+  pure subroutine sample(this, last, block, kproma, kbdim, klev, timestep, air, aerosol, state, &
+    flux, maps, values)
     !! Add a block's fields to the sums, and at the end of the interval keep the instants.
     class(output_type), intent(inout) :: this
     logical, intent(in) :: last
     !! Step of the interval
     integer, intent(in) :: block, kproma, kbdim, klev
+    real(wp), intent(in) :: timestep
+    !! [s]
     type(meteorology_type), intent(in) :: air
     type(aerosol_type), intent(in) :: aerosol
     real(wp), intent(in) :: state(kbdim, klev, n_tracer), flux(kbdim, n_tracer), maps(kbdim, 3)
@@ -283,8 +285,8 @@ contains
     integer :: k, n, levels
 
     do n = 1, size(this%mean)
-      call value_of(this%mean(n)%field, kproma, kbdim, klev, air, aerosol, state, flux, maps, &
-        values)
+      call value_of(this%mean(n)%field, kproma, kbdim, klev, timestep, air, aerosol, state, flux, &
+        maps, values)
       levels = merge(klev, 1, this%mean(n)%field%levels)
       do k = 1, levels
         associate (sum => this%buffer(:, this%mean(n)%first + k - 1, block))
@@ -294,8 +296,8 @@ contains
     end do
     if (.not. last) return
     do n = 1, size(this%instant)
-      call value_of(this%instant(n)%field, kproma, kbdim, klev, air, aerosol, state, flux, maps, &
-        values)
+      call value_of(this%instant(n)%field, kproma, kbdim, klev, timestep, air, aerosol, state, &
+        flux, maps, values)
       levels = merge(klev, 1, this%instant(n)%field%levels)
       do k = 1, levels
         this%buffer(:kproma, this%instant(n)%first + k - 1, block) = values(:kproma, k)

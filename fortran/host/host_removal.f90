@@ -119,7 +119,8 @@ contains
   end subroutine deposit
 
   pure subroutine scavenge(kproma, kbdim, klev, timestep, air, before, tendency, entry)
-    !! In-cloud scavenging as rain forms, and washout below. Rain does not evaporate.
+    !! In-cloud scavenging as rain forms, and washout below. Rain does not evaporate; that of
+    !! updraughts has taken its share in `convect`.
     integer, intent(in) :: kproma, kbdim, klev
     real(wp), intent(in) :: timestep
     !! [s]
@@ -128,14 +129,15 @@ contains
     real(wp), intent(inout) :: tendency(kbdim, klev, n_tracer)
     real(wp), intent(inout) :: entry(kbdim, n_budget)
     integer :: i, k, kind, n
-    real(wp) :: in_cloud(kbdim, klev), liquid(kbdim, klev), lost(kbdim), now, share, below
+    real(wp) :: in_cloud(kbdim, klev), liquid(kbdim, klev), lost(kbdim), below, formed, now, share
 
     do k = 1, klev
       do i = 1, kproma
         liquid(i, k) = min(max((air%temperature(i, k) - 238.0_wp)/35.0_wp, 0.0_wp), 1.0_wp)
         ! Share of the cloudy part whose water rains out; thin cold clouds hold less of it.
-        in_cloud(i, k) = air%cloud_fraction(i, k)*(1.0_wp - exp(-min(timestep &
-          *air%rain_formation(i, k)/(air%air_mass(i, k)*cloud_water*(0.1_wp + 0.9_wp*liquid(i, k)) &
+        formed = timestep*(1.0_wp - air%convective(i))*air%rain_formation(i, k)
+        in_cloud(i, k) = air%cloud_fraction(i, k)*(1.0_wp - exp(-min( &
+          formed/(air%air_mass(i, k)*cloud_water*(0.1_wp + 0.9_wp*liquid(i, k)) &
           *max(air%cloud_fraction(i, k), 1.0e-3_wp)), 100.0_wp)))
       end do
     end do

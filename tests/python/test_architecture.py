@@ -43,6 +43,7 @@ PYTHON = {
     },
     "bench": {"_m7", "emulator", "metrics", "reference", "state", "states", "variables"},
     "integrals": {"variables"},
+    "climate": {"variables"},
     "uncertainty": set(),
     "steps": {
         "emulator",
