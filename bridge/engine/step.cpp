@@ -201,7 +201,8 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
       scatter(in, count, to<S>(water[k]), block.water + k * plane, at);
 
   // Most blocks are fine throughout.
-  if (in.all_valid && !any(guard.excess > pack<float>(0.0f)) && !any(negatives > R(S(0)))) {
+  if (in.all_valid && !program.self_error && !any(guard.excess > pack<float>(0.0f)) &&
+      !any(negatives > R(S(0)))) {
     static_assert(M7EMU_FLAG_FINE == 0);
     const std::size_t cells_here = static_cast<std::size_t>(count);
     if (block.flag)
@@ -213,9 +214,10 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
     return;
   }
   alignas(64) S counted[lanes];
-  alignas(64) float excess[lanes];
+  alignas(64) float excess[lanes], error[lanes];
   store(counted, negatives);
   store(excess, guard.excess);
+  store(error, guard.error);
   for (int i = 0; i < count; ++i) {
     const std::size_t cell = at + static_cast<std::size_t>(i);
     if (block.flag)
@@ -224,7 +226,7 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
                          : excess[i] > float(extrapolating) ? M7EMU_FLAG_EXTRAPOLATING
                                                             : M7EMU_FLAG_FINE;
     if (block.uncertainty)
-      block.uncertainty[cell] = in.valid[i] ? S(0) : S(1);
+      block.uncertainty[cell] = in.valid[i] ? S(error[i]) : S(1);
     if (block.negatives)
       block.negatives[cell] = in.valid[i] ? static_cast<std::int32_t>(counted[i]) : 0;
   }

@@ -105,6 +105,7 @@ M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> 
 // A learned rate from its logarithm, within bounds that nothing in an atmosphere reaches and that
 // keep float from overflow and underflow.
 constexpr float ln_rate_min = -50.0f;
+constexpr float ln_error_min = -30.0f, ln_error_max = 10.0f; // of what the self-error head expects
 M7EMU_INLINE pack<float> rate_of(pack<float> ln_rate, double most) {
   using R = pack<float>;
   return min(exp_of<float>(max(ln_rate, R(ln_rate_min))), R(static_cast<float>(most)));
@@ -136,6 +137,38 @@ M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const 
   for (int i = 0; i < 3; ++i)
     if (used[i] && (i < 1 || used[i] != used[0]) && (i < 2 || used[i] != used[1]))
       evaluate(*used[i], feature, present, target, guard);
+}
+
+// What the self-error head expects of the step, from the state before it: u of pyemu/modelfile.py.
+template <class T>
+M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const Air &air,
+                                 pack<double> available, const Amounts<T> &x, const Sizes<T> &sizes,
+                                 Guard &guard) {
+  using R = pack<float>;
+  if (!program.self_error)
+    return;
+  const R zero = R(0.0f), one = R(1.0f);
+  R feature[n_error_features], present[n_error_features], ln_bound;
+  for (int k = 0; k < n_mode; ++k) {
+    const R number = to<float>(x.number[k]), radius = to<float>(sizes.wet_radius[k]);
+    const R some = min(select(number > zero, one, zero), select(radius > zero, one, zero));
+    present[error_ln_number + k] = present[error_ln_wet_radius + k] = some;
+    feature[error_ln_number + k] = log_of<float>(select(some > zero, number, one));
+    feature[error_ln_wet_radius + k] = log_of<float>(select(some > zero, radius, one));
+  }
+  const R gas = to<float>(available);
+  for (int i = error_temperature; i < n_error_features; ++i)
+    present[i] = one;
+  present[error_ln_h2so4_available] = select(gas > zero, one, zero);
+  feature[error_temperature] = to<float>(air.temperature);
+  feature[error_ln_pressure] = log_of<float>(to<float>(air.pressure));
+  feature[error_relative_humidity] = to<float>(air.relative_humidity);
+  feature[error_cloud_fraction] = to<float>(air.cloud_fraction);
+  feature[error_ln_h2so4_available] = log_of<float>(select(gas > zero, gas, one));
+  feature[error_ln_timestep] = log_of<float>(R(static_cast<float>(timestep)));
+  Guard own; // the head's range says nothing of the step
+  evaluate(*program.self_error, feature, present, &ln_bound, own);
+  guard.error = exp_of<float>(min(max(ln_bound, R(ln_error_min)), R(ln_error_max)));
 }
 
 // Sizes of the particles, and the rates at which they act: exact ones, or those of networks.
@@ -250,6 +283,7 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
   Amounts<Precision::size> x;
   convert(cells, x);
   particles.properties(x);
+  expect_error(program, timestep, air, gas + air.production * dt, x, particles.sizes, guard);
   particles.rates();
   pack<number_real> kernel[n_pair];
   particles.kernels(x, false, kernel);
@@ -288,7 +322,7 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
 // The step in stages; nucleation is exact there.
 template <class S>
 M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const Air &air,
-                                Particles<S> &particles, State<S> &cells) {
+                                Particles<S> &particles, State<S> &cells, Guard &guard) {
   using T = float;
   using R = pack<T>;
   const Switches &switches = program.switches;
@@ -300,6 +334,10 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const A
     Amounts<T> x;
     convert(cells, x);
     particles.properties(x);
+    if (i == 0)
+      expect_error(program, timestep, air,
+                   to<double>(cells.gas) + air.production * pack<double>(timestep), x,
+                   particles.sizes, guard);
     particles.rates();
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
     particles.kernels(x, true, kernel);
@@ -325,7 +363,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
   air.production = max(air.production, D(0.0) - to<double>(cells.gas) / D(timestep));
   Particles<S> particles(program, air, guard);
   if (program.stages > 0)
-    staged_step(program, timestep, air, particles, cells);
+    staged_step(program, timestep, air, particles, cells, guard);
   else
     single_step(program, timestep, air, particles, cells, guard);
   Amounts<Precision::size> x;

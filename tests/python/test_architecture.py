@@ -43,7 +43,17 @@ PYTHON = {
     },
     "bench": {"_m7", "emulator", "metrics", "reference", "state", "states", "variables"},
     "integrals": {"variables"},
-    "uncertainty": set(),
+    "uncertainty": {"modelspec"},
+    "distil": {
+        "blocks",
+        "exchange",
+        "feed",
+        "lessons",
+        "modelfile",
+        "modelspec",
+        "steps",
+        "uncertainty",
+    },
     "steps": {
         "emulator",
         "exchange",
