@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +59,26 @@ FINAL = TrainConfig(
     validation=20_000,
     curve_every=100,
 )
-EVEN = "DENSE, ranked by geometric error"
-EVEN_RANDOM = "random search, ranked by geometric error"
 HANDMADE = {
     "a small network (16) each": dict.fromkeys(FORMS, "small"),
     "the air's small, a trunk of 16, 16": {"layer0": "dense16_silu", "layer1": "dense16_silu"},
 }
 
 
-class Even(Supernet):
-    """Judges by the geometric mean over the variables, so that no few of them decide."""
+class Plain(Supernet):
+    """Judges by the arithmetic mean over the variables, as the search did formerly."""
 
     @torch.no_grad()
     def error(self, chain: Chain, given: Steps | None = None) -> float:
-        """Geometric mean of 1 - R2, each at most 1."""
+        """Mean of 1 - R2, each at most 1."""
         given = self._steps if given is None else given
         wrong = (tendencies(chain, given) - given.truth)[:, self._varies]
         lost = wrong.square().mean(dim=0) / self._variance[self._varies]
-        return float(lost.nan_to_num(nan=1.0).clamp(1e-12, 1.0).log().mean().exp())
+        return float(lost.nan_to_num(nan=1.0).clamp(max=1.0).mean())
+
+
+RANKED = {"": Supernet, ", ranked by the plain mean": Plain}
+RIVALS = {"random search": dense.random_search, "Optuna (TPE)": dense.optuna_search}
 
 
 class Bench:
@@ -202,7 +205,7 @@ class Bench:
 
     def ranks(self, seed: int, trials: list[Any]) -> Row:
         """Rank correlation of random search's trials with shared weights, trained uniformly."""
-        problem = self.problem(seed)
+        problem = self.problem(seed, Plain)
         uniform = dense.Search(problem, replace(self.config(seed), warm_up=0.9999))
         uniform.run()
         tried = [tuple(architecture) for architecture, _ in trials]
@@ -229,26 +232,16 @@ def compare(bench: Bench, seeds: int) -> Row:
         return found
 
     for seed in range(1, seeds + 1):
-        limit = once("DENSE", seed, lambda s=seed: bench.by_dense(s))["search_seconds"]
-        tried = once(
-            "random search",
-            seed,
-            lambda s=seed, t=limit: bench.by_strategy(dense.random_search, s, t),
-        )
-        once(
-            "Optuna (TPE)",
-            seed,
-            lambda s=seed, t=limit: bench.by_strategy(dense.optuna_search, s, t),
-        )
-        once("rank correlation", seed, lambda s=seed, t=tried: bench.ranks(s, t["trials"]))
-        once(EVEN, seed, lambda s=seed: bench.by_dense(s, kind=Even))
-        once(
-            EVEN_RANDOM,
-            seed,
-            lambda s=seed, t=limit: bench.by_strategy(dense.random_search, s, t, Even),
-        )
+        for suffix, kind in RANKED.items():
+            one = partial(bench.by_dense, seed, kind)
+            limit = once(f"DENSE{suffix}", seed, one)["search_seconds"]
+            for label, strategy in RIVALS.items():
+                one = partial(bench.by_strategy, strategy, seed, limit, kind)
+                tried = once(label + suffix, seed, one)["trials"]
+                if kind is Plain and label == "random search":
+                    once("rank correlation", seed, partial(bench.ranks, seed, tried))
         for label in HANDMADE:
-            once(label, seed, lambda s=seed, n=label: bench.by_hand(n, s))
+            once(label, seed, partial(bench.by_hand, label, seed))
     return rows
 
 
@@ -259,7 +252,8 @@ def table(rows: Row, seeds: int) -> str:
         f"| | {' | '.join(keys)} | ns per cell | networks judged |",
         "|---|---|---|---|---|---|",
     ]
-    for label in ("DENSE", "random search", "Optuna (TPE)", EVEN, EVEN_RANDOM, *HANDMADE):
+    searched = [f"{name}{suffix}" for suffix in RANKED for name in ("DENSE", *RIVALS)]
+    for label in (*searched, *HANDMADE):
         found = [rows[f"{label} {seed}"] for seed in range(1, seeds + 1)]
         cells = []
         for key in keys:
