@@ -540,6 +540,56 @@ def search(
             Console().print(f"wrote {output}/front.md, front.png, variables.png", highlight=False)
 
 
+@app.command(
+    epilog="Example: pyemu distil learned train.nc --validation held.nc --output new.safetensors"
+)
+def distil(
+    model: Annotated[str, typer.Argument(help="A model file, or a shipped model's name.")],
+    records: Annotated[list[Path], typer.Argument(help="Records to learn its errors from.")],
+    validation: Annotated[list[Path], typer.Option(help="Records to calibrate on.")],
+    output: Annotated[Path, typer.Option(help="The model file with the head.")],
+    map: Map = None,  # noqa: A002
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 1,
+    threads: Threads = None,
+    json: Json = None,
+) -> None:
+    """Give a model a self-error head: its `uncertainty` is then what 90 % of errors stay below.
+
+    The model's step stays as it is. Judge the head on records of other trajectories: `pyemu
+    evaluate` shows coverage and skill.
+    """
+    from dataclasses import asdict
+
+    import torch
+
+    from pyemu import distil as distilling
+    from pyemu.emulator import path_of
+    from pyemu.files import check_target, write_json
+    from pyemu.records import open_records
+
+    with plain_errors():
+        for path in filter(None, (output, json)):
+            check_target(path)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        found = distilling.distil(
+            path_of(model),
+            open_records(records, map),
+            open_records(validation, map),
+            output,
+            distilling.HeadConfig(seed=seed),
+            origin=[*records, *validation],
+            command="pyemu " + " ".join(sys.argv[1:]),
+        )
+        if json is not None:
+            write_json(json, asdict(found))
+        Console().print(
+            f"wrote {output}; on validation coverage {found.coverage:.3f}, skill over a constant "
+            f"{found.skill:.3f}, rank correlation {found.ranks:.3f}",
+            highlight=False,
+        )
+
+
 @app.command(epilog="Example: pyemu exact --profile m7_2004 --output exact_2004.safetensors")
 def exact(
     output: Annotated[Path, typer.Option(help="The model file.")],

@@ -111,7 +111,8 @@ class Emulator:
         dict
             26 prognostics and 22 diagnostics after the step, float64 (ncell,); `flag`, int32
             (ncell,): 0 fine, 1 extrapolating, 2 outside, 3 invalid and left unchanged;
-            `uncertainty`, float64 (ncell,): expected error of the step [1]; `negatives`, int32
+            `uncertainty`, float64 (ncell,): what 90 % of such cells' errors stay below [1]
+            (`pyemu.uncertainty`), 0 of models without a self-error head; `negatives`, int32
             (ncell,): negative inputs taken as 0.
 
         Raises

@@ -135,8 +135,8 @@ class Scores:
         )
 
 
-def score(cells: Cells, stepped: steps.Stepped) -> Scores:
-    """Judge a state after the step against the records.
+def score(cells: Cells, stepped: steps.Stepped, error: modelfile.SelfError | None = None) -> Scores:
+    """Judge a state after the step against the records; `error` tells what uncertainties mean.
 
     Raises
     ------
@@ -162,8 +162,12 @@ def score(cells: Cells, stepped: steps.Stepped) -> Scores:
         flags=() if flags is None else tuple(np.bincount(flags, minlength=4).tolist()),
         calibration=None
         if expected is None
-        else calibration(truth - before, after - before, expected),
+        else calibration(truth - before, after - before, expected, _scale(error)),
     )
+
+
+def _scale(error: modelfile.SelfError | None) -> Array | None:
+    return None if error is None else np.array([error.scale[name] for name in SCORED])
 
 
 def persistence(cells: Cells) -> steps.Stepped:

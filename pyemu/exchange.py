@@ -13,13 +13,23 @@ from pyemu.blocks.chain import Chain
 from pyemu.blocks.network import Network
 from pyemu.blocks.settings import Settings
 
+HEAD = "self_error"
+"""Name of the self-error head's network."""
+
 
 def to_model(
-    chain: Chain, *, title: str, created: str, teacher: str, provenance: Mapping[str, Any]
+    chain: Chain,
+    *,
+    title: str,
+    created: str,
+    teacher: str,
+    provenance: Mapping[str, Any],
+    scale: Mapping[str, float] | None = None,
 ) -> modelfile.Model:
-    """Take all that a chain is."""
+    """Take all that a chain is; `scale` is what its head's errors are measured in."""
     networks = {}
-    for name, network in chain.networks.items():
+    given = dict(chain.networks.items()) | ({} if chain.head is None else {HEAD: chain.head})
+    for name, network in given.items():
         assert isinstance(network, Network)
         told = network.describe()
         tensors = {
@@ -46,6 +56,7 @@ def to_model(
         integration=modelfile.Integration(stages=chain.stages, strides=chain.strides),
         networks=networks,
         provenance=provenance,
+        self_error=None if scale is None else modelfile.SelfError(network=HEAD, scale=scale),
     )
 
 
@@ -83,4 +94,5 @@ def to_chain(model: modelfile.Model) -> Chain:
     }
     settings = Settings.from_json(model.settings)
     integration = model.integration.stages, model.integration.strides
-    return Chain.from_description(settings, told["chain"], networks, integration)
+    head = None if model.self_error is None else networks.pop(model.self_error.network)
+    return Chain.from_description(settings, told["chain"], networks, integration, head)

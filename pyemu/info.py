@@ -44,4 +44,7 @@ def tables(model: Model) -> RenderableType:
             ]
             layers = " - ".join([str(len(data.features)), *widths])
             chain.add_row(form, f"network {name}", layers, str(data.parameters))
+    if model.self_error is not None:
+        size = str(model.networks[model.self_error.network].parameters)
+        chain.add_row("(self-error head)", f"network {model.self_error.network}", "", size)
     return Group(head, chain)

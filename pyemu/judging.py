@@ -85,7 +85,8 @@ class Judge:
     def score(self, cells: Cells, figure: Path) -> None:
         """Judge all on records; tables, and figures of the model's tendencies and of groups."""
         stepped = steps.on_cells(self.step)(cells)
-        scores = {"model": self._with_halves(evaluate.score(cells, stepped), cells)}
+        found = evaluate.score(cells, stepped, self.model.self_error)
+        scores = {"model": self._with_halves(found, cells)}
         scores |= {name: evaluate.score(cells, other(cells)) for name, other in self.others.items()}
         self.facts |= {name: found.facts() for name, found in scores.items()}
         self._show(scorecard.table(scores, self.model.title, self.model.teacher))
@@ -102,7 +103,10 @@ class Judge:
         for name in self._progress("other climates")([PRESENT, *wanted]):
             cells = evaluate.shifted(name, teacher, np.unique(like.timestep), count)
             judged = {"model": steps.on_cells(self.step), **self.others}
-            sets[name] = {k: evaluate.score(cells, predict(cells)) for k, predict in judged.items()}
+            sets[name] = {
+                key: evaluate.score(cells, predict(cells), self.model.self_error)
+                for key, predict in judged.items()
+            }
         self.facts["climates"] = _facts(sets)
         self._show(scorecard.sets_table(sets))
 

@@ -72,6 +72,18 @@ network was trained on: beyond them a cell is flagged 1, beyond by more than hal
   10.1), known where there is gas; targets `ln_nucleation_rate` [ln(cm-3 s-1)],
   `ln_cluster_molecules`, `ln_cluster_h2so4`: molecules in a critical cluster, all and H2SO4.
   M7's limits stay: nothing forms below a rate of 1e-7 or of a cluster below 4.
+
+A model may have a self-error head: `"self_error": {"network": "self_error", "level": 0.9, "scale":
+{"h2so4": ..., ..., "water_cs": ...}}`. No block uses its network, which gives `ln_error_bound`, ln
+u: of cells like this one a share of `level` has an error below u (exp of the target within -30 ...
+10) [1]. The error is the root mean square, over the 26 prognostics and 4 waters, of the errors of
+their tendencies over `scale`, in units of the variables: standard deviations of the tendencies
+where the head was made; a variable whose scale is 0 does not count. Features: `ln_number_<mode>`
+[ln cm-3] and `ln_wet_radius_<mode>` of the seven modes at the start of the step (in stages: after
+what has outgrown its mode has merged), known where the mode has both; `temperature`, `ln_pressure`,
+`relative_humidity`, `cloud_fraction`; `ln_h2so4_available` [ln cm-3], gas + production*timestep,
+known where that is above 0; `ln_timestep` [ln s]. Its range flags no cell. Without a head u is 0.
+Versions that know no heads refuse such a file, as a network that no block uses.
 """
 
 import hashlib
@@ -89,14 +101,17 @@ from pyemu.files import replaced
 from pyemu.modelspec import (
     ACTIVATIONS,
     CHAIN,
+    HEAD_FEATURES,
+    HEAD_TARGETS,
     KNOWN,
     LEARNED,
+    LEVEL,
     OF_PARTICLES,
     OPERATIONS,
     TARGETS,
     check_settings,
 )
-from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS
+from pyemu.variables import DIAGNOSTICS, ENVIRONMENT, PROGNOSTICS, names
 
 Tensor = NDArray[np.float32]
 
@@ -104,6 +119,7 @@ FORMAT_VERSION = 2
 MOST_STRIDES = 1000
 """Of a stage, and stages of a step."""
 ENTRY = "m7emu"
+_SCALED = (*names(PROGNOSTICS), *(n for n in names(DIAGNOSTICS) if n.startswith("water_")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +280,24 @@ class NetworkData:
             raise ValueError("feature_low is above feature_high")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SelfError:
+    """The self-error head: its network, and what errors are measured in, by variable."""
+
+    network: str
+    scale: Mapping[str, float]
+    level: float = LEVEL
+
+    def __post_init__(self) -> None:
+        if self.level != LEVEL:
+            raise ValueError(f"self_error: level = {self.level}; allowed is {LEVEL}")
+        if tuple(self.scale) != _SCALED:
+            raise ValueError(f"self_error: scale of {', '.join(self.scale)}; needed are {_SCALED}")
+        for name, value in self.scale.items():
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"self_error: scale of {name} = {value}; allowed is [0, inf)")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
     """All that a model file holds."""
@@ -276,6 +310,7 @@ class Model:
     integration: Integration = Integration()
     networks: Mapping[str, NetworkData] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    self_error: SelfError | None = None
 
     def __post_init__(self) -> None:
         if self.teacher not in ("m7", "converged"):
@@ -287,7 +322,10 @@ class Model:
         for block in self.chain:
             for form, name in block.forms.items():
                 used.setdefault(name, []).append(form)
-        for name in sorted({*used} ^ {*self.networks}):
+        if self.self_error is not None:
+            self._check_head(self.self_error.network, used)
+        heads = set() if self.self_error is None else {self.self_error.network}
+        for name in sorted(({*used} | heads) ^ {*self.networks}):
             missing = name not in self.networks
             raise ValueError(
                 f"network '{name}' is {'not there' if missing else 'not in the chain'}"
@@ -302,6 +340,15 @@ class Model:
                 raise ValueError(f"network '{name}' does not take the features of {told}")
             if sorted(data.targets) != sorted(t for form in forms for t in TARGETS[form]):
                 raise ValueError(f"network '{name}' does not give the targets of {told}")
+
+    def _check_head(self, name: str, used: Mapping[str, Any]) -> None:
+        """Refuse a head that is missing, is of a block, or reads or gives what it should not."""
+        if name not in self.networks or name in used:
+            raise ValueError(f"self_error: there is no network '{name}' of its own")
+        data = self.networks[name]
+        twice = len(set(data.features)) != len(data.features)
+        if twice or not set(data.features) <= set(HEAD_FEATURES) or data.targets != HEAD_TARGETS:
+            raise ValueError(f"self_error: network '{name}' has other features or targets")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -336,6 +383,7 @@ class Model:
                 for name, data in self.networks.items()
             },
             "provenance": dict(self.provenance),
+            **({} if self.self_error is None else {"self_error": asdict(self.self_error)}),
         }
 
 
@@ -432,6 +480,7 @@ def _model(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Model:
         integration=Integration.read(told["integration"]),
         networks=networks,
         provenance=told["provenance"],
+        self_error=SelfError(**told["self_error"]) if "self_error" in told else None,
     )
     variables = model.metadata["variables"]
     inputs = variables[: len(ENVIRONMENT + PROGNOSTICS)]  # all that the native engine needs

@@ -47,6 +47,20 @@ FEATURES = {
     "ageing": tuple(f"ln_wet_radius_{mode}" for mode in _INSOLUBLE),
 }
 """What a network of a block, or of the sea salt of `water`, reads by default."""
+HEAD_FEATURES = (
+    *(f"ln_number_{mode.name}" for mode in MODES),
+    *_RADII,
+    "temperature",
+    "ln_pressure",
+    "relative_humidity",
+    "cloud_fraction",
+    "ln_h2so4_available",
+    "ln_timestep",
+)
+"""What the self-error head may read."""
+HEAD_TARGETS = ("ln_error_bound",)
+LEVEL = 0.9
+"""Share of the cells whose error stays below what the head gives."""
 KNOWN = FEATURES | dict.fromkeys(OF_PARTICLES, FEATURES["coagulation"])
 """What it may read."""
 TARGETS = {

@@ -312,7 +312,7 @@ def _finish(plan: Replay, files: Sequence[StateFile], parts: Sequence[Path]) -> 
         flags=column["of_flag"].astype(np.int64),
         uncertainty=expected if expected.any() else None,
     )
-    scores = score(cells, given)
+    scores = score(cells, given, read(plan.model).self_error)
     evaluation = scores.facts() | {"water_judged": "water" in column}
     return Done(facts=facts | {"evaluation": evaluation}, cells=cells, stepped=given, scores=scores)
 

@@ -265,10 +265,9 @@ def _scores(page: Page, scores: Mapping[str, Facts], teacher: str, *, tiles: boo
     ]
     if any(s.get("calibration") for s in scores.values()):
         for key, label, goal in (
-            ("coverage", "coverage of the 90 % interval", "90 % coverage"),
-            ("spread_skill", "expected over true error", ""),
-            ("pit", "PIT, off uniform", ""),
-            ("crps", "CRPS, in deviations", ""),
+            ("coverage", "cells whose error is below what is expected of 90 %", "90 % coverage"),
+            ("skill", "skill of that over a constant", ""),
+            ("ranks", "rank correlation of that and the error", ""),
         ):
             rows.append(row(label, goal, lambda s, k=key: _n((s.get("calibration") or {}).get(k))))
     caption = f"{first['cells']} cells."

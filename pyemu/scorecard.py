@@ -90,9 +90,8 @@ def table(scores: Mapping[str, Scores], title: str, teacher: str = "m7") -> Tabl
         told = [s.calibration for s in each]
         for label, key in (
             ("90 % coverage", "coverage"),
-            ("CRPS / tendency's deviation", "crps"),
-            ("spread / skill", "spread_skill"),
-            ("PIT, off uniform", "pit"),
+            ("skill of u over a constant", "skill"),
+            ("ranks of u and error", "ranks"),
         ):
             add(label, (_short(getattr(c, key)) if c else "-" for c in told))
     shown.add_section()

@@ -71,11 +71,12 @@ def in_torch(model: modelfile.Model) -> Step:
             chain(air, before, torch.full(before.shape[:1], timestep, dtype=torch.float64))
             for air, before in zip(environment.split(_CHUNK), prognostic.split(_CHUNK), strict=True)
         ]
-        after, diagnostic, flag = (
+        after, diagnostic, flag, bound = (
             torch.cat([getattr(piece, name) for piece in pieces]).numpy()
-            for name in ("prognostic", "diagnostic", "flag")
+            for name in ("prognostic", "diagnostic", "flag", "uncertainty")
         )
-        return {**unpack(after, PROGNOSTICS), **unpack(diagnostic, DIAGNOSTICS), "flag": flag}
+        named = {**unpack(after, PROGNOSTICS), **unpack(diagnostic, DIAGNOSTICS)}
+        return {**named, "flag": flag, "uncertainty": bound}
 
     return step
 

@@ -136,6 +136,7 @@ class Model:
         shown = torch.cat([p.diagnostic.T for p in pieces], dim=1)[:, :cells]
         shown = shown.clamp(min=0.0)  # in air as there is none a solution's density is below 0
         flag = torch.cat([p.flag for p in pieces])[:cells]
+        bound = torch.cat([p.uncertainty for p in pieces])[:cells]
         negatives = (before < 0.0).sum(dim=0, dtype=torch.int32)[:cells]
         fit = fit[:cells] & after.isfinite().all(dim=0) & shown.isfinite().all(dim=0)
 
@@ -153,7 +154,7 @@ class Model:
                 field.copy_(new)
         told = {
             "flag": torch.where(fit, flag, lib.M7EMU_FLAG_INVALID),
-            "uncertainty": (~fit).to(after.dtype),
+            "uncertainty": torch.where(fit, bound, 1.0),
             "negatives": torch.where(fit, negatives, 0),
         }
         for name, found in told.items():

@@ -1,7 +1,8 @@
-"""How far an emulator knows its own error: coverage, CRPS, spread against skill, PIT.
+"""How far an emulator knows its own error: coverage, skill and ranks of what its head expects.
 
-An emulator's `uncertainty` u [1] (ncell,) says that the error of each tendency is normal with a
-standard deviation of u times the tendency's own; see emulator.md section 6.
+`uncertainty` u [1] (ncell,) says that with a probability of 90 % a cell's error stays below it: the
+root mean square, over the variables, of the errors of the tendencies in units of `scale`
+(`pyemu.modelfile`, emulator.md section 6).
 """
 
 import math
@@ -9,59 +10,64 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.stats import spearmanr
+
+from pyemu.modelspec import LEVEL
 
 Array = NDArray[np.float64]
 
-LEVEL = 0.9
-_QUANTILE = 1.6448536269514722
-"""Of the normal distribution at (1 + LEVEL)/2."""
-_BINS = 10
+LEAST = 1e-12
+"""Smaller errors count as this one: round-off."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Measures of a probabilistic forecast.
+    """Measures of expected errors.
 
-    `coverage` of the 90 % interval [1], `crps` in standard deviations of the tendencies (NaN
-    without the package scoringrules), `spread_skill` the expected error over the true one, both
-    root mean squares, and `pit`, the mean distance of ten bins of the probability integral
-    transform from uniform, over a tenth [1].
+    `coverage` is the share of the cells whose error is at most u [1]. `skill` is 1 - loss/loss of
+    the one u for all cells that is best in hindsight, the loss being that of the 90 % quantile of
+    ln(error) (Koenker and Bassett 1978, Econometrica 46:33): 0 is no better than a constant.
+    `ranks` is Spearman's correlation of u and the error.
     """
 
     coverage: float
-    crps: float
-    spread_skill: float
-    pit: float
+    skill: float
+    ranks: float
 
 
-def calibration(truth: Array, change: Array, expected: Array) -> Calibration:
-    """Judge expected errors of tendencies.
+def scaled_error(truth: Array, change: Array, scale: Array | None = None) -> Array:
+    """Root mean square, over the variables that vary, of errors over `scale` [1] (n,).
 
     Parameters
     ----------
     truth, change
         True and predicted tendencies (n, m), any units.
-    expected
-        [1] (n,)
+    scale
+        In the same units (m,), 0 of a variable that does not count; None: standard deviations of
+        the truth.
     """
-    scale = truth.std(axis=0)
-    varies = scale > 0.0
-    error = ((truth - change)[:, varies] / scale[varies]).ravel()
-    sigma = np.repeat(np.maximum(expected, np.finfo(float).tiny), int(varies.sum()))
-    place = ndtr(error / sigma)
-    bins = np.histogram(place, bins=_BINS, range=(0.0, 1.0))[0] / len(place)
+    scale = truth.std(axis=0) if scale is None else scale
+    counts = scale > 0.0
+    wrong = (change - truth)[:, counts] / scale[counts]
+    return np.asarray(np.sqrt(np.mean(wrong**2, axis=1)))
+
+
+def calibration(
+    truth: Array, change: Array, expected: Array, scale: Array | None = None
+) -> Calibration:
+    """Judge u, `expected` [1] (n,); the other arguments are those of `scaled_error`."""
+    error = np.log(np.maximum(scaled_error(truth, change, scale), LEAST))
+    bound = np.log(np.maximum(expected, LEAST))
+    constant = np.full_like(error, np.quantile(error, LEVEL))
+    least = quantile_loss(error, constant)
     return Calibration(
-        coverage=float((np.abs(error) <= _QUANTILE * sigma).mean()),
-        crps=_crps(error, sigma),
-        spread_skill=math.sqrt(float((sigma**2).mean() / max((error**2).mean(), 1e-300))),
-        pit=float(np.abs(bins - 1.0 / _BINS).mean() * _BINS),
+        coverage=float((error <= bound).mean()),
+        skill=1.0 - quantile_loss(error, bound) / least if least > 0.0 else math.nan,
+        ranks=float(spearmanr(error, bound).statistic) if np.ptp(bound) > 0.0 else math.nan,
     )
 
 
-def _crps(error: Array, sigma: Array) -> float:
-    try:
-        from scoringrules import crps_normal
-    except ImportError:
-        return math.nan
-    return float(np.mean(crps_normal(error, 0.0, sigma)))
+def quantile_loss(truth: Array, bound: Array) -> float:
+    """Mean loss of a bound that the truth should stay below with probability `LEVEL`."""
+    above = truth - bound
+    return float(np.maximum(LEVEL * above, (LEVEL - 1.0) * above).mean())

@@ -132,6 +132,20 @@ std::vector<Form> learned_forms() {
            &Program::ageing}};
 }
 
+// The self-error head, which no block of the chain has.
+const Form &self_error_head() {
+  static const Form head = {
+      "self_error",
+      "network",
+      joined(joined(with_modes("ln_number_", ns, ci), with_modes("ln_wet_radius_", ns, ci)),
+             {"temperature", "ln_pressure", "relative_humidity", "cloud_fraction",
+              "ln_h2so4_available", "ln_timestep"}),
+      {"ln_error_bound"},
+      0,
+      &Program::self_error};
+  return head;
+}
+
 // A value as it is told in a message: JSON, cut short. Never walks deep into a hostile file.
 std::string told(const json &value) {
   if (value.is_object())
@@ -549,6 +563,12 @@ private:
         }
       if (!any)
         malformed(where + ": 'network' is missing");
+    }
+    if (meta.contains("self_error")) {
+      const json &entry = member(meta, "self_error", "object", "m7emu");
+      only(entry, {"network", "level", "scale"}, "self_error");
+      users[member(entry, "network", "string", "self_error").get<std::string>()].push_back(
+          &self_error_head());
     }
     Network *next = model.networks;
     for (const auto &[name, served] : users) {

@@ -16,9 +16,10 @@ constexpr int padded_width =
 
 constexpr float target_max = 1.0e30f; // bound of what a network gives
 
-// By how much of its range the furthest feature of a cell lies outside it.
+// How far a cell's step may be trusted: by how much of its range the furthest feature lies outside
+// it, and what the self-error head expects.
 struct Guard {
-  pack<float> excess = pack<float>(0.0f);
+  pack<float> excess = pack<float>(0.0f), error = pack<float>(0.0f);
 };
 
 template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x) {

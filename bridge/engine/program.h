@@ -42,6 +42,18 @@ enum {
   nucleation_ln_cluster_h2so4,
   n_nucleation_targets
 };
+enum { // of the self-error head; a mode's are of its state before the step
+  error_ln_number = 0,
+  error_ln_wet_radius = n_mode,
+  error_temperature = 2 * n_mode,
+  error_ln_pressure,
+  error_relative_humidity,
+  error_cloud_fraction,
+  error_ln_h2so4_available,
+  error_ln_timestep,
+  n_error_features
+};
+static_assert(n_error_features <= max_features);
 static_assert(n_particle_targets <= max_targets && n_particle_features <= max_features);
 
 // weight inputs + bias. Weights (outputs, inputs) in tiles: all inputs of outputs 1 to 8, of 9 to
@@ -73,6 +85,7 @@ struct Program {
   Parameters<double> double_precision;
   // Null where the exact form is used; forms of the particles may share one.
   const Network *water, *salt, *nucleation, *condensation, *coagulation, *ageing;
+  const Network *self_error; // expects the step's own error; null where there is none
   // Stages of the step and strides of each; no stages are M7's own single step.
   int stages, strides;
 };

@@ -73,8 +73,7 @@ template <class S> M7EMU_INLINE auto out_of_range(pack<S> x) {
   return (bits<S>(x) & I(limit::exponent)) + I(limit::overflow);
 }
 // By how much pressure, temperature and humidity are out of theirs.
-template <class S>
-M7EMU_INLINE auto out_of_bounds(pack<S> p, pack<S> t, pack<S> h) {
+template <class S> M7EMU_INLINE auto out_of_bounds(pack<S> p, pack<S> t, pack<S> h) {
   using R = pack<S>;
   const R p_off = max(R(S(pressure_low)) - p, p - R(S(pressure_high)));
   const R t_off = max(R(S(temperature_low)) - t, t - R(S(temperature_high)));
@@ -194,8 +193,8 @@ template <class S> struct Mended {
     const S p = value[pressure][lane], t = value[temperature][lane];
     const S h = value[relative_humidity][lane];
     valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) && p <= S(pressure_high) &&
-                  t >= S(temperature_low) && t <= S(temperature_high) &&
-                  h >= S(-humidity_slack) && h - S(1) <= S(humidity_slack);
+                  t >= S(temperature_low) && t <= S(temperature_high) && h >= S(-humidity_slack) &&
+                  h - S(1) <= S(humidity_slack);
     negatives[lane] = 0;
     for (int i = 0; i < n_input; ++i) {
       S &x = value[i][lane];
@@ -228,11 +227,11 @@ template <class S> struct Mended {
   }
 };
 
-// What became of the cells; `mended` is null where nothing was.
+// What became of the cells; `foreseen`, whether errors are; `mended` is null where nothing was.
 template <class S, class Block>
 M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Guard &guard,
-                           const Mended<S> *mended) {
-  if (!mended && !any(guard.excess > pack<float>(0.0f))) { // most blocks
+                           bool foreseen, const Mended<S> *mended) {
+  if (!mended && !foreseen && !any(guard.excess > pack<float>(0.0f))) { // most blocks
     static_assert(M7EMU_FLAG_FINE == 0);
     const std::size_t cells_here = static_cast<std::size_t>(count);
     if (block.flag)
@@ -243,8 +242,9 @@ M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const 
       std::memset(block.negatives + at, 0, cells_here * sizeof *block.negatives);
     return;
   }
-  alignas(64) float excess[lanes];
+  alignas(64) float excess[lanes], error[lanes];
   store(excess, guard.excess);
+  store(error, guard.error);
   for (int i = 0; i < count; ++i) {
     const std::size_t cell = at + static_cast<std::size_t>(i);
     const bool valid = !mended || mended->valid[i];
@@ -254,7 +254,7 @@ M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const 
                          : excess[i] > float(extrapolating) ? M7EMU_FLAG_EXTRAPOLATING
                                                             : M7EMU_FLAG_FINE;
     if (block.uncertainty)
-      block.uncertainty[cell] = valid ? S(0) : S(1);
+      block.uncertainty[cell] = valid ? S(error[i]) : S(1);
     if (block.negatives)
       block.negatives[cell] = mended ? mended->negatives[i] : 0;
   }
@@ -284,7 +284,7 @@ M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, st
   advance(program, block.timestep, &passage, 1);
   put(passage, mended.columns);
   mended.put_back(columns, count);
-  report(block, at, count, passage.guard, &mended);
+  report(block, at, count, passage.guard, program.self_error != nullptr, &mended);
 }
 
 template <class S, class Block> void step_block(const Program &program, const Block &block) {
@@ -296,7 +296,7 @@ template <class S, class Block> void step_block(const Program &program, const Bl
     advance(program, block.timestep, passage, waiting);
     for (int i = 0; i < waiting; ++i) {
       put(passage[i], columns[i]);
-      report<S>(block, place[i], lanes, passage[i].guard, nullptr);
+      report<S>(block, place[i], lanes, passage[i].guard, program.self_error != nullptr, nullptr);
     }
     waiting = 0;
   };
@@ -321,8 +321,7 @@ template <class S, class Block> void step_block(const Program &program, const Bl
 #define M7EMU_NAME(x) M7EMU_STRING(x)
 extern const Engine engine;
 const Engine engine = {M7EMU_NAME(M7EMU_SET), lanes, step_block<double, m7emu_block>,
-                       step_block<float, m7emu_block_float>,
-                       layers_of_cells};
+                       step_block<float, m7emu_block_float>, layers_of_cells};
 
 } // namespace M7EMU_SET
 } // namespace m7emu

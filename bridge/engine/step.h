@@ -38,8 +38,7 @@ template <class T> struct Dissolve {
   const Solution<T> &solution;
   bool learned;
 
-  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble],
-                               pack<T> (&percent)[n_soluble],
+  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble], pack<T> (&percent)[n_soluble],
                                pack<T> (&density)[n_soluble]) const {
     using R = pack<T>;
     if (!learned) {
@@ -49,8 +48,7 @@ template <class T> struct Dissolve {
     }
     for (int k = 0; k < n_soluble; ++k) {
       const R u = (log_of<T>(molecules[k]) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
-      percent[k] =
-          min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+      percent[k] = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
       density[k] = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
     }
   }
@@ -111,6 +109,7 @@ M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> 
 // A learned rate from its logarithm, within bounds that nothing in an atmosphere reaches and that
 // keep float from overflow and underflow.
 constexpr float ln_rate_min = -50.0f;
+constexpr float ln_error_min = -30.0f, ln_error_max = 10.0f; // of what the self-error head expects
 M7EMU_INLINE pack<float> rate_of(pack<float> ln_rate, double most) {
   using R = pack<float>;
   return min(exp_of<float>(max(ln_rate, R(ln_rate_min))), R(static_cast<float>(most)));
@@ -142,6 +141,36 @@ M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const 
   for (int i = 0; i < 3; ++i)
     if (used[i] && (i < 1 || used[i] != used[0]) && (i < 2 || used[i] != used[1]))
       evaluate(*used[i], feature, present, target, guard);
+}
+
+// What the self-error head expects of the step, from the state before it: u of pyemu/modelfile.py.
+template <class T>
+M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const Air &air,
+                                 pack<double> available, const Amounts<T> &x, const Sizes<T> &sizes,
+                                 Guard &guard) {
+  using R = pack<float>;
+  const R zero = R(0.0f), one = R(1.0f);
+  R feature[n_error_features], present[n_error_features], ln_bound;
+  for (int k = 0; k < n_mode; ++k) {
+    const R number = to<float>(x.number[k]), radius = to<float>(sizes.wet_radius[k]);
+    const R some = min(select(number > zero, one, zero), select(radius > zero, one, zero));
+    present[error_ln_number + k] = present[error_ln_wet_radius + k] = some;
+    feature[error_ln_number + k] = log_of<float>(select(some > zero, number, one));
+    feature[error_ln_wet_radius + k] = log_of<float>(select(some > zero, radius, one));
+  }
+  const R gas = to<float>(available);
+  for (int i = error_temperature; i < n_error_features; ++i)
+    present[i] = one;
+  present[error_ln_h2so4_available] = select(gas > zero, one, zero);
+  feature[error_temperature] = to<float>(air.temperature);
+  feature[error_ln_pressure] = log_of<float>(to<float>(air.pressure));
+  feature[error_relative_humidity] = to<float>(air.relative_humidity);
+  feature[error_cloud_fraction] = to<float>(air.cloud_fraction);
+  feature[error_ln_h2so4_available] = log_of<float>(select(gas > zero, gas, one));
+  feature[error_ln_timestep] = log_of<float>(R(static_cast<float>(timestep)));
+  Guard own; // the head's range says nothing of the step
+  evaluate(*program.self_error, feature, present, &ln_bound, own);
+  guard.error = exp_of<float>(min(max(ln_bound, R(ln_error_min)), R(ln_error_max)));
 }
 
 // Sizes of the particles, and the rates at which they act: exact ones, or those of networks.
@@ -200,8 +229,8 @@ template <class S> struct Particles {
 
   // Sinks of so many particles [s-1].
   template <class T>
-  M7EMU_FUNCTION void sinks(const Program &program, const Air &air,
-                            const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) const {
+  M7EMU_FUNCTION void sinks(const Program &program, const Air &air, const pack<T> (&number)[n_mode],
+                            pack<T> (&sink)[n_mode]) const {
     pack<T> radius[n_mode];
     convert(sizes.wet_radius, radius);
     if (program.condensation)
@@ -247,13 +276,13 @@ template <class S> struct Passage {
   Amounts<Precision::size> seen; // the cells, as formulas see them
   pack<Precision::number> kernel[n_pair];
   pack<S> condensed[n_mode];
-  pack<double> sink;            // of all modes [s-1]
-  pack<double> gas;             // left by condensation [cm-3]
+  pack<double> sink;             // of all modes [s-1]
+  pack<double> gas;              // left by condensation [cm-3]
   pack<double> water[n_soluble]; // after the step [kg m-3]
 };
 
-// Parts of the step, each for one passage: the engine takes several passages through a part before it
-// goes on, so that the part's instructions are fetched once.
+// Parts of the step, each for one passage: the engine takes several passages through a part before
+// it goes on, so that the part's instructions are fetched once.
 
 // The air's production is bounded here: the gas must cover what other processes take out of it.
 template <class S>
@@ -272,10 +301,16 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
   c.particles.wet(program, air, c.guard);
 }
 
-template <bool all, class S>
-M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
+template <bool all, class S> M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
   convert(c.cells, c.seen);
   c.particles.template properties<all>(program, c.seen);
+}
+
+template <class S>
+M7EMU_FUNCTION void foresee(const Program &program, double timestep, Passage<S> &c) {
+  if (program.self_error)
+    expect_error(program, timestep, c.air, c.gas + c.air.production * pack<double>(timestep),
+                 c.seen, c.particles.sizes, c.guard);
 }
 
 template <class S> M7EMU_FUNCTION void find_rates(const Program &program, Passage<S> &c) {
@@ -337,6 +372,8 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   c.particles.merging(program, merging_slack, c.cells);
   for (int i = 0; i < program.stages; ++i) {
     size_up<true>(program, c);
+    if (i == 0)
+      foresee(program, timestep, c);
     c.particles.rates(program, c.air, c.guard);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
     c.particles.kernels(program, c.air, c.seen, true, kernel);
@@ -369,6 +406,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Passage<S> 
     each([&](Passage<S> &c) { staged_step(program, timestep, c); });
   } else {
     each([&](Passage<S> &c) { size_up<false>(program, c); });
+    each([&](Passage<S> &c) { foresee(program, timestep, c); });
     each([&](Passage<S> &c) { find_rates(program, c); });
     each([&](Passage<S> &c) { condense_gas(program, timestep, c); });
     each([&](Passage<S> &c) { form_and_collide(program, timestep, c); });

@@ -107,7 +107,9 @@ typedef struct m7emu_block {
   double *density;     /* (kbdim, klev, 7), ambient: g cm-3 */
   double *water;       /* (kbdim, klev, 4), of NS KS AS CS: kg m-3 */
   int32_t *flag;       /* (kbdim, klev), M7EMU_FLAG_... */
-  double *uncertainty; /* (kbdim, klev), expected error of the step, 0 if the model has none: 1 */
+  double *uncertainty; /* (kbdim, klev), what 90 % of such cells' errors stay below: root mean
+                          square over the variables, in standard deviations of the tendencies of
+                          the model's training; 0 if the model has no self-error head: 1 */
   int32_t *negatives;  /* (kbdim, klev), negative inputs taken as 0 */
 } m7emu_block;
 

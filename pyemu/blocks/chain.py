@@ -24,6 +24,7 @@ from pyemu.blocks.network import Network
 from pyemu.blocks.nucleation import nucleate
 from pyemu.blocks.numerics import columns, row
 from pyemu.blocks.properties import Particles, dry_particles, median_radius, particles
+from pyemu.blocks.selferror import HEAD, error_bound, error_features
 from pyemu.blocks.settings import Settings
 from pyemu.blocks.transfer import collected_sulfate, collide, transfer
 from pyemu.variables import (
@@ -72,6 +73,9 @@ class Output(NamedTuple):
     """How many negative inputs were taken as 0 and added again afterwards (n,) int32"""
     split: Columns
     """What each process moved, `pyemu.variables.SPLIT`, (n,) each"""
+    uncertainty: Tensor
+    """What the head expects of the step's error, `pyemu.blocks.selferror`; without one 0 (n,) [1];
+    INVALID cells have 1"""
 
 
 class Chain(torch.nn.Module):
@@ -82,6 +86,8 @@ class Chain(torch.nn.Module):
 
     With an `integration` of so many stages and strides in each the blocks act together in short
     steps (`pyemu.blocks.stages`); without it each acts once, in turn, as in M7.
+
+    A `head` (`pyemu.blocks.selferror`) tells how wrong it may be; the step does not depend on it.
 
     Raises
     ------
@@ -95,6 +101,7 @@ class Chain(torch.nn.Module):
         settings: Settings,
         networks: Mapping[str, Network] | None = None,
         integration: tuple[int, int] = (0, 0),
+        head: Network | None = None,
     ) -> None:
         super().__init__()
         parts, strides = integration
@@ -119,6 +126,9 @@ class Chain(torch.nn.Module):
         self.stages: int = parts
         self.strides: int = strides
         self.networks = torch.nn.ModuleDict(dict(networks or {}))
+        if head and not (head.targets == HEAD.targets and set(head.features) <= set(HEAD.features)):
+            raise ValueError(f"a head of {head.features}, {head.targets}; known is {HEAD}")
+        self.head = head
 
     def describe(self) -> list[dict[str, str]]:
         """Give block and form, in order, as the model file's JSON holds them."""
@@ -139,6 +149,7 @@ class Chain(torch.nn.Module):
         chain: Sequence[Mapping[str, Any]],
         networks: Mapping[str, Network],
         integration: tuple[int, int] = (0, 0),
+        head: Network | None = None,
     ) -> Self:
         """Build from what `describe` gave; ValueError for another order or an unknown form."""
         if tuple(link.get("block") for link in chain) != BLOCKS:
@@ -157,7 +168,7 @@ class Chain(torch.nn.Module):
             elif form != "exact":
                 raise ValueError(f"form = {form!r} of block '{block}'; allowed: exact, network")
         chosen = {name: networks[name] for name in dict.fromkeys(wanted.values())}
-        made = cls(settings, chosen, integration)
+        made = cls(settings, chosen, integration, head)
         if made.served != wanted:
             raise ValueError("a network gives other targets than those of its block")
         return made
@@ -188,7 +199,7 @@ class Chain(torch.nn.Module):
         air["cloud_fraction"] = air["cloud_fraction"].clamp(0.0, 1.0)
         if self.settings.production_in_gas:
             air["h2so4_production"] = torch.zeros_like(air["h2so4_production"])
-        after, diagnostic, flag, split = self._advance(
+        after, diagnostic, flag, split, bound = self._advance(
             air, given.clamp(min=0.0), torch.where(valid, dt, 1.0)
         )
         after = after + given.clamp(max=0.0)
@@ -198,12 +209,13 @@ class Chain(torch.nn.Module):
             flag=torch.where(valid, flag, INVALID),
             negatives=(given < 0.0).sum(dim=1, dtype=torch.int32),
             split={name: torch.where(valid, split[name], 0.0) for name in names(SPLIT)},
+            uncertainty=torch.where(valid, bound, 1.0),
         )
 
     def _advance(
         self, air: Columns, state: Tensor, dt: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Columns]:
-        """Prognostics (n, 26), diagnostics (n, 22), flag (n,) and split of valid cells."""
+    ) -> tuple[Tensor, Tensor, Tensor, Columns, Tensor]:
+        """Prognostics (n, 26), diagnostics (n, 22), flag, split, uncertainty of valid cells."""
         if self.stages:
             return self._advance_in_stages(air, state, dt)
         s = self.settings
@@ -219,6 +231,7 @@ class Chain(torch.nn.Module):
         wetness = {form: self._serving(form) for form in self.served if form in WETTING}
         wetting = water.uptake(s, pressure, temperature, humidity, wetness)
         before = particles(s, wetting, mass, number, torch.zeros_like(gas))
+        bound = self._bound(air, gas + production * dt, number, before, dt)
         learned, guard = self._learned(pressure, temperature, before)
         kernels = self._kernels(pressure, temperature, before, number, learned)
         sink = torch.zeros_like(number)
@@ -271,11 +284,11 @@ class Chain(torch.nn.Module):
         moved |= {f"water_uptake_{mode}": x for mode, x in water_uptake.items()}
         flag = torch.stack((wetting.flag, guard, other)).amax(dim=0)
         prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
-        return prognostic, _diagnostic(after), flag, moved
+        return prognostic, _diagnostic(after), flag, moved, bound
 
     def _advance_in_stages(
         self, air: Columns, state: Tensor, dt: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Columns]:
+    ) -> tuple[Tensor, Tensor, Tensor, Columns, Tensor]:
         """As `_advance`; what each process moved is not known, and 0."""
         s = self.settings
         gas, mass, number = state[:, _GAS], state[:, _MASS], state[:, _NUMBER]
@@ -290,10 +303,13 @@ class Chain(torch.nn.Module):
         masses, numbers = by_name(mass, names(MASSES)), by_name(number, MODE_NAMES)
         merged = merge(s, radius, masses, numbers, {}, stages.MERGING_SLACK)
         mass, number = _matrices(*merged)
-        flags = [wetting.flag]
-        for _ in range(self.stages):
+        flags, bound = [wetting.flag], torch.zeros_like(gas)
+        for place in range(self.stages):
             found = particles(s, wetting, mass, number, virtual)
             virtual = found.virtual
+            if not place:
+                available = gas + air["h2so4_production"] * dt
+                bound = self._bound(air, available, number, found, dt)
             # NS may come to be within the stage.
             there = torch.cat((number[:, :1].clamp(min=1.0), number[:, 1:]), dim=1)
             learned, guard = self._learned(pressure, temperature, found)
@@ -306,7 +322,16 @@ class Chain(torch.nn.Module):
         after = particles(s, wetting, mass, number, virtual)
         flag = torch.stack(flags).amax(dim=0)
         prognostic = torch.cat((gas[None, :], mass.T, number.T)).T
-        return prognostic, _diagnostic(after), flag, dict.fromkeys(names(SPLIT), 0.0 * gas)
+        return prognostic, _diagnostic(after), flag, dict.fromkeys(names(SPLIT), 0.0 * gas), bound
+
+    def _bound(
+        self, air: Columns, available: Tensor, number: Tensor, found: Particles, dt: Tensor
+    ) -> Tensor:
+        """Ask the head about the state before the step; 0 without one (n,)."""
+        if self.head is None:
+            return torch.zeros_like(available)
+        given = error_features(air, available, number, found.wet_radius, dt)
+        return error_bound(self.head, *given)
 
     def _kernels(
         self,

@@ -44,7 +44,17 @@ PYTHON = {
     "bench": {"_m7", "emulator", "metrics", "reference", "state", "states", "variables"},
     "integrals": {"variables"},
     "climate": {"variables"},
-    "uncertainty": set(),
+    "uncertainty": {"modelspec"},
+    "distil": {
+        "blocks",
+        "exchange",
+        "feed",
+        "lessons",
+        "modelfile",
+        "modelspec",
+        "steps",
+        "uncertainty",
+    },
     "steps": {
         "emulator",
         "exchange",

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from pyemu import metrics
-from pyemu.uncertainty import calibration
+from pyemu.uncertainty import calibration, scaled_error
 from pyemu.variables import PROGNOSTICS, names
 
 TRUTH = np.array([1.0, 2.0, 3.0, 4.0])
@@ -76,15 +77,17 @@ def test_closure_of_a_sink_ends_with_the_gas() -> None:
 def test_calibration_of_a_normal_error() -> None:
     generator = np.random.default_rng(1)
     truth = generator.standard_normal((4000, 5)) * np.array([1.0, 10.0, 1e6, 1e-6, 3.0])
-    expected = np.exp(generator.standard_normal(4000) - 4.0)
-    error = generator.standard_normal(truth.shape) * expected[:, None] * truth.std(axis=0)
-    right = calibration(truth, truth - error, expected)
+    sigma = np.exp(generator.standard_normal(4000) - 4.0)
+    error = generator.standard_normal(truth.shape) * sigma[:, None] * truth.std(axis=0)
+    # Of the mean square of five normal errors 90 % are below the quantile of chi2 over 5.
+    bound = sigma * math.sqrt(chi2.ppf(0.9, 5) / 5.0)
+    right = calibration(truth, truth - error, bound)
     assert right.coverage == pytest.approx(0.9, abs=0.01)
-    assert right.spread_skill == pytest.approx(1.0, abs=0.05)
-    assert right.pit < 0.05
-    # CRPS of a normal forecast about its own centre: sigma/sqrt(pi) on average.
-    assert right.crps == pytest.approx(expected.mean() / math.sqrt(math.pi), rel=0.03)
-    bold = calibration(truth, truth - error, expected / 3.0)
-    assert bold.coverage < 0.5
-    assert bold.crps > right.crps
-    assert bold.pit > right.pit
+    assert right.ranks > 0.8
+    for wrong in (bound / 3.0, 3.0 * bound, np.full(4000, np.median(bound))):
+        assert calibration(truth, truth - error, wrong).skill < right.skill
+    assert calibration(truth, truth - error, bound / 3.0).coverage < 0.1
+    best = np.quantile(scaled_error(truth, truth - error), 0.9)
+    assert calibration(truth, truth - error, np.full(4000, best)).skill == pytest.approx(0.0)
+    twice = calibration(truth, truth - error, bound, 0.5 * truth.std(axis=0))
+    assert twice.coverage == pytest.approx((scaled_error(truth, truth - error) <= bound / 2).mean())

@@ -85,10 +85,10 @@ def test_page_holds_all_and_needs_nothing(results: Path, tmp_path: Path) -> None
 
 def test_calibration_is_shown_where_there_is_one(results: Path, tmp_path: Path) -> None:
     facts = json.loads((results / "evaluate.json").read_text())
-    facts["model"]["calibration"] = {"coverage": 0.91, "crps": None, "spread_skill": 1, "pit": 0.1}
+    facts["model"]["calibration"] = {"coverage": 0.91, "skill": None, "ranks": 1}
     (tmp_path / "one.json").write_text(json.dumps(facts))
     report.write([tmp_path / "one.json"], tmp_path / "report.html")
-    assert "coverage of the 90 % interval" in (tmp_path / "report.html").read_text()
+    assert "below what is expected of 90 %" in (tmp_path / "report.html").read_text()
 
 
 def test_refusals(results: Path, tmp_path: Path) -> None:

@@ -157,6 +157,33 @@ def test_killed_search_goes_on_to_the_same_bits(folder: Path, found: Path) -> No
             assert tensor.tobytes() == models[1][name].tensors[key].tobytes(), (name, key)
 
 
+def test_two_processes_search_together(folder: Path, found: Path) -> None:
+    output = folder / "two"
+    output.mkdir()
+    plan = json.loads((found / "plan.json").read_text()) | {"processes": 2}  # the same costs
+    (output / "plan.json").write_text(json.dumps(plan))
+    start = [str(BIN / "torchrun"), "--nproc-per-node", "2", "--standalone"]
+    done = subprocess.run(
+        [*start, *command(folder, output)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (one, _), (two, plain) = (checkpoint.read(f / "search.checkpoint") for f in (found, output))
+    assert plain["done"] == 56
+    # Halves of the same batches make the same weights but for round-off, until choices differ.
+    apart = (one["b0.1"] - two["b0.1"]).abs().max()
+    assert apart < 0.5 * one["b0.1"].abs().max()
+    told = facts(output)
+    assert (output / told["chosen"][0]["model"]).exists()
+    # Both did their part of one search: what was drawn, told by the first update, is the same.
+    first, second = (
+        checkpoint.read(f / "search.checkpoint")[1]["history"][0] for f in (found, output)
+    )
+    assert first["best_architecture"] == second["best_architecture"]
+    assert second["best"] == pytest.approx(first["best"], rel=0.02)
+    with pytest.raises(ValueError, match="another search"):
+        run(folder, output)  # one process draws other batches than two
+
+
 def test_written_model_scores_in_the_engine_as_in_torch(folder: Path, found: Path) -> None:
     row = facts(found)["chosen"][-1]
     problem = supernet(folder, learned=True)
