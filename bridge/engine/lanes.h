@@ -112,20 +112,21 @@ template <class T> struct pack {
       part[1] = v;
   }
 
-#define M7EMU_OPERATOR(op)                                                                         \
+#define M7EMU_OPERATOR(op, operation)                                                              \
   friend M7EMU_INLINE pack operator op(pack a, pack b) {                                           \
+    M7EMU_TALLY(T, operation);                                                                     \
     pack r;                                                                                        \
     r.part[0] = a.part[0] op b.part[0];                                                            \
     if constexpr (parts == 2)                                                                      \
       r.part[1] = a.part[1] op b.part[1];                                                          \
     return r;                                                                                      \
   }
-  M7EMU_OPERATOR(+)
-  M7EMU_OPERATOR(-)
-  M7EMU_OPERATOR(*)
-  M7EMU_OPERATOR(/)
-  M7EMU_OPERATOR(&)
-  M7EMU_OPERATOR(|)
+  M7EMU_OPERATOR(+, add)
+  M7EMU_OPERATOR(-, add)
+  M7EMU_OPERATOR(*, multiply)
+  M7EMU_OPERATOR(/, divide)
+  M7EMU_OPERATOR(&, other)
+  M7EMU_OPERATOR(|, other)
 #undef M7EMU_OPERATOR
 #define M7EMU_SHIFT(op)                                                                            \
   friend M7EMU_INLINE pack operator op(pack a, int count) {                                        \
@@ -213,6 +214,7 @@ M7EMU_INLINE __m512d root(__m512d a) {
 }
 #define M7EMU_COMPARISON(op, which)                                                                \
   template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
+    M7EMU_TALLY(T, other);                                                                         \
     mask<T> r;                                                                                     \
     r.part[0] = compare<which>(a.part[0], b.part[0]);                                              \
     if constexpr (pack<T>::parts == 2)                                                             \
@@ -276,6 +278,7 @@ template <class V> M7EMU_INLINE V root(V a) {
 #endif
 #define M7EMU_COMPARISON(op, which)                                                                \
   template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
+    M7EMU_TALLY(T, other);                                                                         \
     mask<T> r;                                                                                     \
     r.part[0] = a.part[0] op b.part[0];                                                            \
     if constexpr (pack<T>::parts == 2)                                                             \
@@ -290,6 +293,7 @@ M7EMU_COMPARISON(>=, _CMP_GE_OQ)
 #undef M7EMU_COMPARISON
 
 template <class T> M7EMU_INLINE pack<T> select(mask<T> m, pack<T> a, pack<T> b) {
+  M7EMU_TALLY(T, other);
   pack<T> r;
   r.part[0] = choose(m.part[0], a.part[0], b.part[0]);
   if constexpr (pack<T>::parts == 2)
@@ -318,8 +322,9 @@ template <class T> M7EMU_INLINE bool any(mask<T> m) {
 #endif
 }
 
-#define M7EMU_PARTWISE(name, of, first, second)                                                    \
+#define M7EMU_PARTWISE(name, of, first, second, operation)                                         \
   template <class T> M7EMU_INLINE pack<T> name first {                                             \
+    M7EMU_TALLY(T, operation);                                                                     \
     pack<T> r;                                                                                     \
     r.part[0] = of second(0);                                                                      \
     if constexpr (pack<T>::parts == 2)                                                             \
@@ -328,9 +333,9 @@ template <class T> M7EMU_INLINE bool any(mask<T> m) {
   }
 #define M7EMU_ONE(i) (a.part[i])
 #define M7EMU_TWO(i) (a.part[i], b.part[i])
-M7EMU_PARTWISE(min, smaller, (pack<T> a, pack<T> b), M7EMU_TWO)
-M7EMU_PARTWISE(max, larger, (pack<T> a, pack<T> b), M7EMU_TWO)
-M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE)
+M7EMU_PARTWISE(min, smaller, (pack<T> a, pack<T> b), M7EMU_TWO, other)
+M7EMU_PARTWISE(max, larger, (pack<T> a, pack<T> b), M7EMU_TWO, other)
+M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE, root)
 #undef M7EMU_PARTWISE
 #undef M7EMU_ONE
 #undef M7EMU_TWO

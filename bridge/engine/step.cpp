@@ -145,6 +145,7 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
   using R = pack<S>;
   const std::size_t plane =
       static_cast<std::size_t>(block.kbdim) * static_cast<std::size_t>(block.klev);
+  M7EMU_PART(reading);
   Lanes<S> in;
   gather(block.pressure, at, count, in.value[pressure]);
   gather(block.temperature, at, count, in.value[temperature]);
@@ -182,6 +183,7 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
   Guard guard;
   advance<S>(program, block.timestep, air, cells, sizes, water, guard);
 
+  M7EMU_PART(writing);
   scatter(in, count, cells.gas, block.h2so4, at);
   for (int i = 0; i < n_mass; ++i)
     scatter(in, count, cells.mass[i], block.mass + i * plane, at);

@@ -152,6 +152,7 @@ template <class S> struct Particles {
 
   M7EMU_INLINE Particles(const Program &program, const Air &air, Guard &guard)
       : program(program), air(air), guard(guard) {
+    M7EMU_PART(air);
     wetting(program, air, solution, guard);
   }
 
@@ -247,13 +248,17 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
     gas = max(gas + air.production * dt, D(0.0));
     air.production = D(0.0);
   }
+  M7EMU_PART(properties);
   Amounts<Precision::size> x;
   convert(cells, x);
   particles.properties(x);
+  M7EMU_PART(networks);
   particles.rates();
+  M7EMU_PART(kernels);
   pack<number_real> kernel[n_pair];
   particles.kernels(x, false, kernel);
 
+  M7EMU_PART(condensation);
   D total = D(0.0);
   pack<S> condensed[n_mode];
   if (switches.condensation) {
@@ -273,14 +278,17 @@ M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &ai
       condensed[k] = pack<S>(S(0));
   }
 
+  M7EMU_PART(nucleation);
   D taken, formed;
   nucleate(program.nucleation, switches, timestep, air, total, gas, taken, formed, guard);
   cells.gas = to<S>(gas - taken);
 
+  M7EMU_PART(coagulation);
   pack<number_real> coat[n_insoluble];
   particles.coats(coat);
   coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel, coat,
                     condensed, to<S>(taken), to<S>(formed), cells);
+  M7EMU_PART(merging);
   if (switches.condensation || switches.coagulation)
     particles.merging(0.0, cells);
 }
@@ -295,18 +303,23 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const A
   const R bound = exp_of<T>(nucleation_bound(air));
   bool has_burst = false;
   Burst burst;
+  M7EMU_PART(merging);
   particles.merging(merging_slack, cells);
   for (int i = 0; i < program.stages; ++i) {
+    M7EMU_PART(properties);
     Amounts<T> x;
     convert(cells, x);
     particles.properties(x);
+    M7EMU_PART(networks);
     particles.rates();
+    M7EMU_PART(kernels);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
     particles.kernels(x, true, kernel);
     for (int k = 0; k < n_mode; ++k)
       one_each[k] = R(switches.condensation ? T(1) : T(0));
     particles.sinks(one_each, sink);
     particles.coats(coat);
+    M7EMU_PART(stages);
     stage(parameters<T>(program), switches, timestep, timestep / program.stages, program.strides,
           air, x, particles.sizes, particles.virtual_molecules, sink, kernel, coat, bound,
           has_burst, burst, cells);
@@ -328,6 +341,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, S
     staged_step(program, timestep, air, particles, cells);
   else
     single_step(program, timestep, air, particles, cells, guard);
+  M7EMU_PART(diagnostics);
   Amounts<Precision::size> x;
   convert(cells, x);
   particles.properties(x);
