@@ -136,10 +136,10 @@ def box(
                 console.print(f"wrote {written}", highlight=False)
 
 
-@app.command(epilog="Example: pyemu bench --reference --json reference.json")
+@app.command(epilog="Example: pyemu bench, or pyemu bench --sections steps,trunk")
 def bench(
     reference: Annotated[
-        bool, typer.Option("--reference", help="Time the reference on one core.")
+        bool, typer.Option("--reference", help="Time M7 and emulators on one core, no more.")
     ] = False,
     convergence: Annotated[
         bool, typer.Option("--convergence", help="Compare few sub-steps with many.")
@@ -150,9 +150,19 @@ def bench(
     latency: Annotated[
         bool, typer.Option("--latency", help="Cost of each learned form and layer in the engine.")
     ] = False,
+    sections: Annotated[
+        str | None,
+        typer.Option(help="Of the results page, these alone, with commas [default: all]."),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(help="What the page is made of; RESULTS.md goes beside it.")
+    ] = Path("benchmarks/results.json"),
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Emulators beside it, names or files [default: shipped]."),
+        typer.Option(
+            help="Emulators, names or files [default: shipped; of the page accurate, learned, "
+            "converged]."
+        ),
     ] = None,
     cells: Annotated[
         int | None, typer.Option(min=16, help="Cells [default: 8192 timed, 8000 judged].")
@@ -171,14 +181,29 @@ def bench(
     ] = Path("benchmarks/frontier.png"),
     json: Json = None,
 ) -> None:
-    """Measure M7 and emulators: their cost, and how far their step is from the converged one."""
+    """Measure M7 and emulators: their cost, and how far their step is from the converged one.
+
+    Without options everything is timed and benchmarks/RESULTS.md written, in about ten minutes.
+    """
     from pyemu import bench as harness
     from pyemu import frontier as front
     from pyemu.emulator import shipped
     from pyemu.files import check_target, replaced, write_json
 
-    if not (reference or convergence or frontier or latency):
-        raise typer.BadParameter("choose --reference, --convergence, --frontier or --latency")
+    if sections is not None or not (reference or convergence or frontier or latency):
+        from pyemu.bench.run import run
+
+        with plain_errors():
+            for written in run(
+                _in_new_folder(results),
+                sections.split(",") if sections else None,
+                {"rounds": rounds}
+                | ({"models": tuple(model)} if model else {})
+                | ({"count": cells} if cells else {}),
+                progress,
+            ):
+                Console().print(f"wrote {written}", highlight=False)
+        return
     console = Console()
     with plain_errors():
         facts: dict[str, Any] = {}

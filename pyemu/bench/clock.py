@@ -89,7 +89,7 @@ def _cost(one: Contender, times: Sequence[float]) -> Cost:
 
 
 def sets() -> list[str]:
-    """Sets of instructions that the engine has for this processor, best first."""
+    """Name the sets of instructions that the engine has for this processor, best first."""
     found: list[str] = []
     while (name := lib.clock_set(len(found))) != ffi.NULL:
         found.append(ffi.string(name).decode())
@@ -102,7 +102,7 @@ def lanes(set_name: str) -> int:
 
 
 def compiler() -> str:
-    """What compiled the engine."""
+    """Name what compiled the engine."""
     return str(ffi.string(lib.clock_compiler()).decode())
 
 
@@ -117,7 +117,9 @@ class Cells:
     `pyemu.states.sample(count, seed, "all_modes")`: all modes populated, a third of it cloudy.
     """
 
-    def __init__(self, count: int, block: int, precision: Precision = "double", seed: int = 1):
+    def __init__(
+        self, count: int, block: int, precision: Precision = "double", seed: int = 1
+    ) -> None:
         if count % block:
             raise ValueError(f"{count} cells are not whole calls of {block}")
         self.count, self.block = count, block

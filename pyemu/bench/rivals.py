@@ -3,7 +3,6 @@
 A rival that cannot run raises `Missing`, whose text the results page has in place of its numbers.
 """
 
-import ctypes
 import hashlib
 import shutil
 import subprocess
@@ -115,7 +114,7 @@ def onnx_scaled(rows: Dense, cells: int, block: int) -> Contender:
     result = np.zeros((cells // block, block, rows.widths[-1]))
     seconds = _onnx_seconds(_onnx_session(rows.layers(), scaled=True), given, result)
     return Contender(
-        name="Harder's network, ONNX Runtime",
+        name="Harder in ONNX Runtime",
         how="from Python",
         block=block,
         cells=cells,
@@ -129,7 +128,8 @@ def _onnx_session(layers: Sequence[tuple[Array, Array]], scaled: bool = False) -
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as error:
         raise Missing(f"not installed: {error.name} (pip install m7emu[bench])") from None
-    nodes, numbers = [], []
+    nodes: list[Any] = []
+    numbers: list[Any] = []
     real = TensorProto.DOUBLE if scaled else TensorProto.FLOAT
     here = "x"
 
@@ -180,7 +180,7 @@ def _onnx_seconds(session: Any, given: NDArray[Any], result: NDArray[Any]) -> Ca
         calls.append(binding)
     order = [calls[place % len(calls)] for place in range(len(given))]
 
-    def seconds() -> float:
+    def seconds(_keep: tuple[NDArray[Any], ...] = (given, result)) -> float:  # ORT only points
         run = session.run_with_iobinding
         began = time.perf_counter()
         for binding in order:
@@ -190,30 +190,51 @@ def _onnx_seconds(session: Any, given: NDArray[Any], result: NDArray[Any]) -> Ca
     return seconds
 
 
-def libtorch(network: Dense, cells: int, block: int) -> tuple[Contender, Array]:
-    """Run it in libtorch from C++, as FTorch does."""
-    library = _libtorch()
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "network.pt"
-        _script(network, path)
-        handle = library.libtorch_open(str(path).encode())
-    if not handle:
-        raise Missing("libtorch does not open a TorchScript file of its own")
-    rows = network.inputs(cells)
-    result = np.zeros((cells // block, block, network.widths[-1]), np.float32)
-    ends = (network.widths[0], network.widths[-1])
+class Libtorch:
+    """The network in libtorch, in a C++ program of its own, as FTorch runs it in a host."""
 
-    def seconds() -> float:
-        taken = library.libtorch_run(
-            handle, rows.ctypes.data, result.ctypes.data, *ends, block, cells // block
+    def __init__(self, network: Dense, cells: int) -> None:
+        program = _libtorch()
+        self.cells = cells
+        self.shape = (cells, network.widths[-1])
+        self.folder = TemporaryDirectory()
+        home = Path(self.folder.name)
+        _script(network, home / "network.pt")
+        network.inputs(cells).tofile(home / "inputs")
+        files = [str(home / name) for name in ("network.pt", "inputs", "outputs")]
+        ends = [str(network.widths[0]), str(network.widths[-1])]
+        self.process = subprocess.Popen(
+            [str(program), *files, *ends], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        if taken < 0.0:
-            raise RuntimeError("libtorch failed")
-        return float(taken)
 
-    return Contender(
-        name="libtorch", how="from C++", block=block, cells=cells, seconds=seconds
-    ), result
+    def close(self) -> None:
+        """End the program."""
+        self.outputs()
+        self.folder.cleanup()
+
+    def contender(self, block: int) -> Contender:
+        """Run it in calls of so many cells."""
+        to, back = self.process.stdin, self.process.stdout
+        assert to is not None
+        assert back is not None
+
+        def seconds() -> float:
+            to.write(f"{block}\n")
+            to.flush()
+            said = back.readline()
+            if not said:
+                raise RuntimeError(f"libtorch ended with status {self.process.wait()}")
+            return float(said)
+
+        return Contender(
+            name="libtorch", how="from C++", block=block, cells=self.cells, seconds=seconds
+        )
+
+    def outputs(self) -> Array:
+        """End the program; what it computed last (cells, outputs)."""
+        if self.process.returncode is None:
+            self.process.communicate()
+        return np.fromfile(Path(self.folder.name) / "outputs", np.float32).reshape(self.shape)
 
 
 def torch_module(network: Dense) -> Any:
@@ -236,37 +257,34 @@ def _script(network: Dense, path: Path) -> None:
         torch.jit.script(torch_module(network)).save(str(path))
 
 
-def _libtorch() -> Any:
-    """Compile and load libtorch.cpp, once for each torch, into the user's cache."""
+def _libtorch() -> Path:
+    """Compile libtorch.cpp, once for each torch, into the user's cache."""
     import torch
 
     told = f"{torch.__version__} {_SOURCE.read_text()}"
-    built = _CACHE / f"libtorch-{hashlib.sha256(told.encode()).hexdigest()[:16]}.so"
-    if not built.exists():
-        compiler = shutil.which("c++")
-        if compiler is None:
-            raise Missing("not built: there is no C++ compiler")
-        home = Path(torch.__file__).parent
-        abi = int(torch.compiled_with_cxx11_abi())
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=_CACHE) as folder:
-            temporary = Path(folder) / built.name
-            options = [
-                *("-std=c++20", "-O2", "-fPIC", "-shared", "-w", f"-D_GLIBCXX_USE_CXX11_ABI={abi}"),
-                *(f"-I{home / 'include'}", f"-I{home / 'include/torch/csrc/api/include'}"),
-                *(str(_SOURCE), "-o", str(temporary), f"-L{home / 'lib'}"),
-                *("-ltorch", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{home / 'lib'}"),
-            ]
-            done = subprocess.run([compiler, *options], capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise Missing(f"not built: {done.stderr.strip().splitlines()[-1]}")
-            temporary.replace(built)
-    torch.set_num_threads(1)
-    library = ctypes.CDLL(str(built))
-    library.libtorch_open.restype = ctypes.c_void_p
-    library.libtorch_run.restype = ctypes.c_double
-    library.libtorch_run.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 4
-    return library
+    built = _CACHE / f"libtorch-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    if built.exists():
+        return built
+    compiler = shutil.which("c++")
+    if compiler is None:
+        raise Missing("not built: there is no C++ compiler")
+    home = Path(torch.__file__).parent
+    abi = int(torch.compiled_with_cxx11_abi())
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=_CACHE) as folder:
+        temporary = Path(folder) / built.name
+        options = [
+            *("-std=c++20", "-O2", "-w", f"-D_GLIBCXX_USE_CXX11_ABI={abi}"),
+            *(f"-I{home / 'include'}", f"-I{home / 'include/torch/csrc/api/include'}"),
+            *(str(_SOURCE), "-o", str(temporary), f"-L{home / 'lib'}"),
+            *("-ltorch", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{home / 'lib'}"),
+        ]
+        done = subprocess.run([compiler, *options], capture_output=True, text=True, check=False)
+        if done.returncode:
+            wrong = [line for line in done.stderr.splitlines() if "error" in line]
+            raise Missing(f"not built: {(wrong or ['?'])[0]}")
+        temporary.replace(built)
+    return built
 
 
 def harder_in_torch(cells: int, block: int) -> Contender:
@@ -289,7 +307,7 @@ def harder_in_torch(cells: int, block: int) -> Contender:
         return time.perf_counter() - began
 
     return Contender(
-        name="Harder's network, torch", how="from Python", block=block, cells=cells, seconds=seconds
+        name="Harder in torch", how="from Python", block=block, cells=cells, seconds=seconds
     )
 
 
