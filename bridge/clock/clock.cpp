@@ -7,8 +7,8 @@
 #include <thread>
 #include <vector>
 
-#include "clock_set.h"
 #include "../engine/model.h"
+#include "clock_set.h"
 
 namespace m7emu {
 
@@ -138,7 +138,7 @@ bool watched(const ClockSet &set, const char *path, const double *environment, d
     Model model{};
     read_model(path, model);
     Caller<m7emu_block, double> caller(static_cast<std::size_t>(kbdim), timestep);
-    set.begin();
+    set.start();
     for (std::size_t call = 0; call < static_cast<std::size_t>(calls); ++call)
       set.engine.step(model.program, caller.at(call, environment, prognostic));
     set.end(found);

@@ -63,20 +63,20 @@ namespace m7emu {
 namespace M7EMU_SET {
 
 #ifdef M7EMU_COUNT
-void begin() {
+void start_watch() {
   std::memset(counted, 0, sizeof counted);
 }
-void end(double *operations) {
+void end_watch(double *operations) {
   std::memcpy(operations, counted, sizeof counted);
 }
 #else
-void begin() {
+void start_watch() {
   std::memset(ticks, 0, sizeof ticks);
   running = part_reading;
   began = now();
   first = last = tick();
 }
-void end(double *seconds) {
+void end_watch(double *seconds) {
   part_begins(part_reading);
   const double per_tick = (now() - began) / static_cast<double>(last - first);
   for (int i = 0; i < n_part; ++i)
@@ -92,9 +92,14 @@ void dense(const Dense &network, const float *inputs, float *outputs, std::size_
     const int count = left < std::size_t(lanes) ? static_cast<int>(left) : lanes;
     R one_side[padded_width], other_side[padded_width], room[padded_width];
     for (int i = 0; i < network.layer->first.inputs; ++i) {
-      alignas(64) float lane[lanes];
-      gather(inputs + static_cast<std::size_t>(i) * columns, at, count, lane);
-      one_side[i] = load(lane);
+      const float *const from = inputs + static_cast<std::size_t>(i) * columns + at;
+      if (count == lanes) {
+        one_side[i] = load(from);
+      } else {
+        float lane[lanes] = {};
+        std::memcpy(lane, from, static_cast<std::size_t>(count) * sizeof(float));
+        one_side[i] = load(lane);
+      }
     }
     R *h = one_side, *next = other_side;
     for (const Layer *layer = network.layer; layer != end; ++layer) {
@@ -108,7 +113,7 @@ void dense(const Dense &network, const float *inputs, float *outputs, std::size_
       if (count == lanes) {
         store(to, h[o]);
       } else {
-        alignas(64) float lane[lanes];
+        float lane[lanes];
         store(lane, h[o]);
         std::memcpy(to, lane, static_cast<std::size_t>(count) * sizeof(float));
       }
@@ -148,7 +153,7 @@ template <class T, int n_chain, class Operation> double rate_of_chains(Operation
 
 template <class T> double rate_in(int operation) {
   using R = pack<T>;
-  constexpr int chains = 32 / pack<T>::parts / 2 - 4;
+  constexpr int chains = pack<T>::parts < 4 ? 10 / pack<T>::parts : 2;
   const R most = R(T(0.9999)), more = R(T(0.0001)), two = R(T(2));
   if (operation == 0)
     return rate_of_chains<T, chains>([=](R x) { return x * most + more; });
@@ -171,7 +176,8 @@ double bandwidth(double *memory, std::size_t count) {
 }
 
 extern const ClockSet clock_set;
-const ClockSet clock_set = {M7EMU_NAME(M7EMU_TWIN), engine, begin, end, dense, rate, bandwidth};
+const ClockSet clock_set = {
+    M7EMU_NAME(M7EMU_TWIN), engine, start_watch, end_watch, dense, rate, bandwidth};
 
 } // namespace M7EMU_SET
 } // namespace m7emu

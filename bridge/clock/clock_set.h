@@ -19,10 +19,10 @@ struct Dense {
 };
 
 struct ClockSet {
-  const char *name; // of the engine whose double this is
-  Engine engine;    // with clocks or counters between its parts
-  void (*begin)();  // a run of it
-  void (*end)(double *seconds_or_operations);
+  const char *name;                           // of the engine whose double this is
+  Engine engine;                              // with clocks or counters between its parts
+  void (*start)();                            // before a run of it
+  void (*end)(double *seconds_or_operations); // after it
   void (*dense)(const Dense &, const float *inputs, float *outputs, std::size_t columns);
   double (*rate)(int operation);
   double (*bandwidth)(double *memory, std::size_t count);

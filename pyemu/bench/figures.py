@@ -33,7 +33,7 @@ def _line(axes: Axes, rows: Sequence[Row], x: str, label: str, dash: str = "-") 
     given = sorted(rows, key=lambda row: float(row[x]))
     places = [row[x] for row in given]
     colour = _COLOURS.get(given[0]["name"], "#6f4518")
-    look = {"color": colour, "lw": 1.4, "marker": "o", "ms": 3.0}
+    look: dict[str, Any] = {"color": colour, "lw": 1.4, "marker": "o", "ms": 3.0}
     axes.plot(places, [row["median"] for row in given], dash, label=label, **look)
     low, high = [row["lower"] for row in given], [row["upper"] for row in given]
     axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)

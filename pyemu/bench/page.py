@@ -43,7 +43,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def _title(row: Row) -> str:
     name = _TITLES.get(row["name"], row["name"])
     plain = row["how"] in ("Fortran", "")
-    return name if plain else f"{name}, {row['how']}"
+    return str(name) if plain else f"{name}, {row['how']}"
 
 
 def _keys(rows: Iterable[Row]) -> list[str]:
@@ -137,8 +137,8 @@ def _steps(section: Row, _: Results) -> list[str]:
 
 
 def _trunk(section: Row, _: Results) -> list[str]:
-    rows = [dict(row) for row in section["rows"]]
-    for row in rows:
+    rows = list(section["rows"])
+    for row in section["rows"]:
         call = find(rows, name="ONNX Runtime's call", block=row["block"])
         if row["name"] == "ONNX Runtime" and call:
             less = {k: max(row[k] - call["median"], 0.0) for k in ("median", "lower", "upper")}

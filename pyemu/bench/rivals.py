@@ -257,12 +257,19 @@ def _script(network: Dense, path: Path) -> None:
         torch.jit.script(torch_module(network)).save(str(path))
 
 
-def _libtorch() -> Path:
-    """Compile libtorch.cpp, once for each torch, into the user's cache."""
+def libtorch_program() -> Path:
+    """Say where libtorch.cpp is compiled to, one for each torch."""
     import torch
 
-    told = f"{torch.__version__} {_SOURCE.read_text()}"
-    built = _CACHE / f"libtorch-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    told = f"{torch.__version__} {torch.__file__} {_SOURCE.read_text()}"
+    return _CACHE / f"libtorch-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
+def _libtorch() -> Path:
+    """Compile libtorch.cpp into the user's cache, where it is not there yet."""
+    import torch
+
+    built = libtorch_program()
     if built.exists():
         return built
     compiler = shutil.which("c++")

@@ -51,7 +51,7 @@ class Plan:
     rounds: int = 21
     blocks: tuple[int, ...] = (1, 16, 32, 64, 512, 4096, 65536)
     count: int = 8192
-    totals: tuple[int, ...] = (64, 512, 4096, 32768, 262144)
+    totals: tuple[int, ...] = (512, 4096, 32768, 262144)
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     substeps: tuple[int, ...] = SUBSTEPS
     torch_blocks: tuple[int, ...] = (64, 512, 4096, 65536)
