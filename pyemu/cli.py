@@ -168,8 +168,12 @@ def bench(
         int | None, typer.Option(min=16, help="Cells [default: 8192 timed, 8000 judged].")
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Rounds of timing, for --latency twenty times.")
-    ] = 15,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rounds of timing, for --latency twenty times [default: 15, of the page 25].",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the states.")] = 1,
     days: Annotated[float, typer.Option(min=0, help="Days of --frontier's rollouts.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="For what is not timed, 0: all cores.")] = 1,
@@ -183,7 +187,7 @@ def bench(
 ) -> None:
     """Measure M7 and emulators: their cost, and how far their step is from the converged one.
 
-    Without options everything is timed and benchmarks/RESULTS.md written, in about ten minutes.
+    Without options everything is timed and benchmarks/RESULTS.md written, in a few minutes.
     """
     from pyemu import bench as harness
     from pyemu import frontier as front
@@ -197,13 +201,20 @@ def bench(
             for written in run(
                 _in_new_folder(results),
                 sections.split(",") if sections else None,
-                {"rounds": rounds}
-                | ({"models": tuple(model)} if model else {})
-                | ({"count": cells} if cells else {}),
+                {
+                    name: given
+                    for name, given in (
+                        ("rounds", rounds),
+                        ("models", tuple(model or ())),
+                        ("count", cells),
+                    )
+                    if given
+                },
                 progress,
             ):
                 Console().print(f"wrote {written}", highlight=False)
         return
+    rounds = rounds or 15
     console = Console()
     with plain_errors():
         facts: dict[str, Any] = {}

@@ -48,7 +48,7 @@ class Plan:
     """
 
     models: tuple[str, ...] = ("accurate", "learned", "converged")
-    rounds: int = 21
+    rounds: int = 25
     blocks: tuple[int, ...] = (1, 16, 32, 64, 512, 4096, 65536)
     count: int = 8192
     totals: tuple[int, ...] = (512, 4096, 32768, 262144)

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "benchmarks/frontier.json").write_text(json.dumps({"frontier": points}))
     with pytest.MonkeyPatch.context() as patch:
         if not libtorch_is_built():  # a compilation of half a minute
-            patch.setattr(rivals.shutil, "which", lambda _: None)
+            patch.setattr(shutil, "which", lambda _: None)
         written = list(run.run(home / "benchmarks/results.json", None, TINY))
     assert [path.name for path in written] == [
         "results.json",
@@ -96,7 +97,7 @@ def test_the_page_tells_the_numbers_of_the_json(folder: Path, results: dict[str,
     assert text == page.markdown(results | extra, ["results.png"])
     changed = copy.deepcopy(results)
     for row in changed["sections"]["steps"]["rows"]:
-        row |= dict.fromkeys(("median", "lower", "upper"), 7.77)
+        row.update(dict.fromkeys(("median", "lower", "upper"), 7.77))
     steps = page.markdown(changed).partition("## Whole steps")[2].partition("## A network")[0]
     cells = re.findall(r"\| ([\d.]+ ±\d+%)", steps)
     assert set(cells) == {"7.77 ±0%"}
@@ -128,7 +129,7 @@ def test_without_what_is_optional(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr(rivals, "_CACHE", tmp_path)
-    monkeypatch.setattr(rivals.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     found = sections.trunk(sections.Plan(**TINY))
     assert "not installed" in found["missing"]["ONNX Runtime"]
     assert "no C++ compiler" in found["missing"]["libtorch"]
