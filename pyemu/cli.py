@@ -195,9 +195,13 @@ def bench(
     from pyemu.files import check_target, replaced, write_json
 
     if sections is not None or not (reference or convergence or frontier or latency):
+        from json import loads
+
         from pyemu.bench.run import run
 
         with plain_errors():
+            if json is not None:
+                check_target(json)
             for written in run(
                 _in_new_folder(results),
                 sections.split(",") if sections else None,
@@ -213,6 +217,9 @@ def bench(
                 progress,
             ):
                 Console().print(f"wrote {written}", highlight=False)
+            if json is not None:
+                write_json(json, loads(results.read_text()))
+                Console().print(f"wrote {json}", highlight=False)
         return
     rounds = rounds or 15
     console = Console()

@@ -138,8 +138,9 @@ def draw(results: Results, path: Path) -> None:
     best = next(iter(results["machine"]["sets"]))
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         rows = -(-len(names) // 2)
-        figure = Figure(figsize=(14.0, 3.9 * rows), layout="constrained")
-        grid = figure.subplots(rows, 2, squeeze=False)
+        heights = [1.5 if "parts" in names[2 * row : 2 * row + 2] else 1.0 for row in range(rows)]
+        figure = Figure(figsize=(14.0, 3.9 * sum(heights)), layout="constrained")
+        grid = figure.subplots(rows, 2, squeeze=False, height_ratios=heights)
         for axes, name in zip(grid.flat, names, strict=False):
             _DRAWN[name](axes, results["sections"][name], best)
         for axes in list(grid.flat)[len(names) :]:
