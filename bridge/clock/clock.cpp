@@ -271,7 +271,7 @@ double clock_rate(std::int32_t set, std::int32_t operation) {
   return clock_of(set).rate(operation);
 }
 
-double clock_bandwidth(std::int32_t set, double *memory, std::int64_t count) {
+double clock_bandwidth(std::int32_t set, float *memory, std::int64_t count) {
   return clock_of(set).bandwidth(memory, static_cast<std::size_t>(count));
 }
 

@@ -54,7 +54,7 @@ double clock_network_run(const clock_network *network, const float *inputs, floa
  * (2, 3), square roots (4, 5); and bytes read and written when `count` reals are changed in place.
  */
 double clock_rate(int32_t set, int32_t operation);
-double clock_bandwidth(int32_t set, double *memory, int64_t count);
+double clock_bandwidth(int32_t set, float *memory, int64_t count);
 
 #ifdef __cplusplus
 }

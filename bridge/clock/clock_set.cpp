@@ -124,12 +124,17 @@ void dense(const Dense &network, const float *inputs, float *outputs, std::size_
 // Of an operation in chains, enough of them to keep the processor busy [s-1].
 template <class T, int n_chain, class Operation> double rate_of_chains(Operation operation) {
   using R = pack<T>;
-  constexpr int rounds = 1 << 14;
+  constexpr int rounds = 1 << 15;
   double best = 0.0;
-  for (int repeat = 0; repeat < 9; ++repeat) {
+  for (int repeat = 0; repeat < 25; ++repeat) {
     R chain[n_chain];
-    for (int i = 0; i < n_chain; ++i)
-      chain[i] = R(T(1) + T(i) / T(n_chain));
+    volatile T one = T(1); // no two numbers are known to be the same
+    for (int i = 0; i < n_chain; ++i) {
+      T lane[lanes];
+      for (int k = 0; k < lanes; ++k)
+        lane[k] = one + T(i * lanes + k) / T(n_chain * lanes);
+      chain[i] = load(lane);
+    }
     const double begin = now();
     for (int round = 0; round < rounds; ++round)
 #if defined(__GNUC__) && !defined(__clang__)
@@ -143,8 +148,9 @@ template <class T, int n_chain, class Operation> double rate_of_chains(Operation
       sum = sum + chain[i];
     T lane[lanes];
     store(lane, sum);
-    volatile T used = lane[0];
-    static_cast<void>(used);
+    volatile T used = T(0); // all lanes, or some are not computed
+    for (int k = 0; k < lanes; ++k)
+      used = used + lane[k];
     const double rate = static_cast<double>(rounds) * n_chain * lanes / seconds;
     best = rate > best ? rate : best;
   }
@@ -153,7 +159,7 @@ template <class T, int n_chain, class Operation> double rate_of_chains(Operation
 
 template <class T> double rate_in(int operation) {
   using R = pack<T>;
-  constexpr int chains = pack<T>::parts < 4 ? 10 / pack<T>::parts : 2;
+  constexpr int chains = 10 / pack<T>::parts;
   const R most = R(T(0.9999)), more = R(T(0.0001)), two = R(T(2));
   if (operation == 0)
     return rate_of_chains<T, chains>([=](R x) { return x * most + more; });
@@ -166,13 +172,13 @@ double rate(int operation) {
   return operation % 2 == 0 ? rate_in<float>(operation / 2) : rate_in<double>(operation / 2);
 }
 
-double bandwidth(double *memory, std::size_t count) {
-  using R = pack<double>;
-  const R most = R(0.9999);
+double bandwidth(float *memory, std::size_t count) {
+  using R = pack<float>;
+  const R most = R(0.9999f);
   const double begin = now();
   for (std::size_t i = 0; i + lanes <= count; i += lanes)
     store(memory + i, load(memory + i) * most);
-  return 2.0 * sizeof(double) * static_cast<double>(count) / (now() - begin);
+  return 2.0 * sizeof(float) * static_cast<double>(count) / (now() - begin);
 }
 
 extern const ClockSet clock_set;

@@ -25,7 +25,7 @@ struct ClockSet {
   void (*end)(double *seconds_or_operations); // after it
   void (*dense)(const Dense &, const float *inputs, float *outputs, std::size_t columns);
   double (*rate)(int operation);
-  double (*bandwidth)(double *memory, std::size_t count);
+  double (*bandwidth)(float *memory, std::size_t count);
 };
 
 } // namespace m7emu

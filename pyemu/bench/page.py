@@ -22,7 +22,7 @@ _TITLES = {
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3g}" if value < 100.0 else f"{value:.0f}"
+    return f"{value:.0f}" if 100.0 <= value < 1e6 else f"{value:.3g}"
 
 
 def _spread(row: Row) -> str:

@@ -70,8 +70,8 @@ def rates(set_name: str, count: int = 8192, repeats: int = 25) -> Rates:
         for i, kind in enumerate(_RATES)
         for j, precision in enumerate(PRECISIONS)
     }
-    memory = np.ones(count * 34)
-    pointer = ffi.cast("double *", memory.ctypes.data)
+    memory = np.ones(count * 34 * 2, np.float32)
+    pointer = ffi.cast("float *", memory.ctypes.data)
     best = max(lib.clock_bandwidth(place, pointer, len(memory)) for _ in range(repeats))
     return Rates(name=set_name, rate=found, bandwidth=float(best))
 
