@@ -136,10 +136,10 @@ def box(
                 console.print(f"wrote {written}", highlight=False)
 
 
-@app.command(epilog="Example: pyemu bench --reference --json reference.json")
+@app.command(epilog="Example: pyemu bench, or pyemu bench --sections steps,trunk")
 def bench(
     reference: Annotated[
-        bool, typer.Option("--reference", help="Time the reference on one core.")
+        bool, typer.Option("--reference", help="Time M7 and emulators on one core, no more.")
     ] = False,
     convergence: Annotated[
         bool, typer.Option("--convergence", help="Compare few sub-steps with many.")
@@ -150,16 +150,30 @@ def bench(
     latency: Annotated[
         bool, typer.Option("--latency", help="Cost of each learned form and layer in the engine.")
     ] = False,
+    sections: Annotated[
+        str | None,
+        typer.Option(help="Of the results page, these alone, with commas [default: all]."),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(help="What the page is made of; RESULTS.md goes beside it.")
+    ] = Path("benchmarks/results.json"),
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Emulators beside it, names or files [default: shipped]."),
+        typer.Option(
+            help="Emulators, names or files [default: shipped; of the page accurate, learned, "
+            "converged]."
+        ),
     ] = None,
     cells: Annotated[
         int | None, typer.Option(min=16, help="Cells [default: 8192 timed, 8000 judged].")
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="Rounds of timing, for --latency twenty times.")
-    ] = 15,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rounds of timing, for --latency twenty times [default: 15, of the page 25].",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the states.")] = 1,
     days: Annotated[float, typer.Option(min=0, help="Days of --frontier's rollouts.")] = 30.0,
     threads: Annotated[int, typer.Option(min=0, help="For what is not timed, 0: all cores.")] = 1,
@@ -171,14 +185,43 @@ def bench(
     ] = Path("benchmarks/frontier.png"),
     json: Json = None,
 ) -> None:
-    """Measure M7 and emulators: their cost, and how far their step is from the converged one."""
+    """Measure M7 and emulators: their cost, and how far their step is from the converged one.
+
+    Without options everything is timed and benchmarks/RESULTS.md written, in a few minutes.
+    """
     from pyemu import bench as harness
     from pyemu import frontier as front
     from pyemu.emulator import shipped
     from pyemu.files import check_target, replaced, write_json
 
-    if not (reference or convergence or frontier or latency):
-        raise typer.BadParameter("choose --reference, --convergence, --frontier or --latency")
+    if sections is not None or not (reference or convergence or frontier or latency):
+        from json import loads
+
+        from pyemu.bench.run import run
+
+        with plain_errors():
+            if json is not None:
+                check_target(json)
+            for written in run(
+                _in_new_folder(results),
+                sections.split(",") if sections else None,
+                {
+                    name: given
+                    for name, given in (
+                        ("rounds", rounds),
+                        ("models", tuple(model or ())),
+                        ("count", cells),
+                    )
+                    if given
+                },
+                progress,
+            ):
+                Console().print(f"wrote {written}", highlight=False)
+            if json is not None:
+                write_json(json, loads(results.read_text()))
+                Console().print(f"wrote {json}", highlight=False)
+        return
+    rounds = rounds or 15
     console = Console()
     with plain_errors():
         facts: dict[str, Any] = {}

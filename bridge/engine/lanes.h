@@ -138,18 +138,19 @@ template <class T> struct pack {
     M7EMU_EACH(parts, part[i] = v);
   }
 
-#define M7EMU_OPERATOR(op)                                                                         \
+#define M7EMU_OPERATOR(op, operation)                                                              \
   friend M7EMU_INLINE pack operator op(pack a, pack b) {                                           \
+    M7EMU_TALLY(T, operation);                                                                     \
     pack r;                                                                                        \
     M7EMU_EACH(parts, r.part[i] = a.part[i] op b.part[i]);                                         \
     return r;                                                                                      \
   }
-  M7EMU_OPERATOR(+)
-  M7EMU_OPERATOR(-)
-  M7EMU_OPERATOR(*)
-  M7EMU_OPERATOR(/)
-  M7EMU_OPERATOR(&)
-  M7EMU_OPERATOR(|)
+  M7EMU_OPERATOR(+, add)
+  M7EMU_OPERATOR(-, add)
+  M7EMU_OPERATOR(*, multiply)
+  M7EMU_OPERATOR(/, divide)
+  M7EMU_OPERATOR(&, other)
+  M7EMU_OPERATOR(|, other)
 #undef M7EMU_OPERATOR
 #define M7EMU_SHIFT(op)                                                                            \
   friend M7EMU_INLINE pack operator op(pack a, int count) {                                        \
@@ -225,6 +226,7 @@ M7EMU_INLINE __m512d root(__m512d a) {
 }
 #define M7EMU_COMPARISON(op, which)                                                                \
   template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
+    M7EMU_TALLY(T, other);                                                                         \
     mask<T> r;                                                                                     \
     M7EMU_EACH(pack<T>::parts, r.part[i] = compare<which>(a.part[i], b.part[i]));                  \
     return r;                                                                                      \
@@ -286,6 +288,7 @@ template <class V> M7EMU_INLINE V root(V a) {
 #endif
 #define M7EMU_COMPARISON(op, which)                                                                \
   template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
+    M7EMU_TALLY(T, other);                                                                         \
     mask<T> r;                                                                                     \
     M7EMU_EACH(pack<T>::parts, r.part[i] = a.part[i] op b.part[i]);                                \
     return r;                                                                                      \
@@ -298,6 +301,7 @@ M7EMU_COMPARISON(>=, _CMP_GE_OQ)
 #undef M7EMU_COMPARISON
 
 template <class T> M7EMU_INLINE pack<T> select(mask<T> m, pack<T> a, pack<T> b) {
+  M7EMU_TALLY(T, other);
   pack<T> r;
   M7EMU_EACH(pack<T>::parts, r.part[i] = choose(m.part[i], a.part[i], b.part[i]));
   return r;
@@ -323,17 +327,18 @@ template <class T> M7EMU_INLINE bool any(mask<T> m) {
 #endif
 }
 
-#define M7EMU_PARTWISE(name, of, first, second)                                                    \
+#define M7EMU_PARTWISE(name, of, first, second, operation)                                         \
   template <class T> M7EMU_INLINE pack<T> name first {                                             \
+    M7EMU_TALLY(T, operation);                                                                     \
     pack<T> r;                                                                                     \
     M7EMU_EACH(pack<T>::parts, r.part[i] = of second(i));                                          \
     return r;                                                                                      \
   }
 #define M7EMU_ONE(i) (a.part[i])
 #define M7EMU_TWO(i) (a.part[i], b.part[i])
-M7EMU_PARTWISE(min, smaller, (pack<T> a, pack<T> b), M7EMU_TWO)
-M7EMU_PARTWISE(max, larger, (pack<T> a, pack<T> b), M7EMU_TWO)
-M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE)
+M7EMU_PARTWISE(min, smaller, (pack<T> a, pack<T> b), M7EMU_TWO, other)
+M7EMU_PARTWISE(max, larger, (pack<T> a, pack<T> b), M7EMU_TWO, other)
+M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE, root)
 #undef M7EMU_PARTWISE
 #undef M7EMU_ONE
 #undef M7EMU_TWO

@@ -32,6 +32,10 @@ struct m7emu_model : m7emu::Model {
   }
 };
 
+void m7emu::choose(m7emu_model *model, const Engine &engine) {
+  model->engine = &engine;
+}
+
 namespace {
 
 thread_local char last_message[1024] = "";

@@ -2,7 +2,8 @@
 //
 // M7EMU_SET names the namespace, M7EMU_SCALAR asks for plain scalars, M7EMU_WIDTH is the bytes of a
 // vector. M7EMU_INLINE marks small operations, M7EMU_FUNCTION formulas, M7EMU_TABLE constant
-// arrays.
+// arrays. M7EMU_PART begins a part of the step and M7EMU_TALLY counts an operation: both are
+// nothing but in clock_set.cpp, which M7EMU_CLOCK gives a namespace of its own.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
@@ -37,4 +38,12 @@
 #endif
 #define M7EMU_FUNCTION inline
 #define M7EMU_TABLE constexpr
+#endif
+
+#if defined(M7EMU_CLOCK)
+#undef M7EMU_SET
+#define M7EMU_SET M7EMU_CLOCK
+#else
+#define M7EMU_PART(part)
+#define M7EMU_TALLY(T, operation)
 #endif

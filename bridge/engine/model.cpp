@@ -717,30 +717,9 @@ private:
   // A linear map from its tensors; `bias` may be "".
   Linear linear(const std::string &weight, const std::string &bias, std::uint64_t outputs,
                 std::uint64_t inputs) {
-    Linear map = {nullptr, nullptr, static_cast<int>(inputs), static_cast<int>(outputs)};
-    map.weight = tiles(tensor(weight, {outputs, inputs}), map.outputs, map.inputs);
-    if (!bias.empty()) {
-      const float *given = tensor(bias, {outputs});
-      float *padded = model.floats(padded_to_tiles(outputs));
-      std::copy(given, given + outputs, padded);
-      map.bias = padded;
-    }
-    return map;
-  }
-
-  static std::size_t padded_to_tiles(std::uint64_t outputs) {
-    return (outputs + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
-  }
-
-  // Weights (outputs, inputs) in the order that network.h reads them in.
-  const float *tiles(const float *weight, int outputs, int inputs) {
-    float *tiled = model.floats(padded_to_tiles(static_cast<std::uint64_t>(outputs)) *
-                                static_cast<std::size_t>(inputs));
-    for (int o = 0; o < outputs; ++o)
-      for (int i = 0; i < inputs; ++i)
-        tiled[(o / outputs_per_tile * inputs + i) * outputs_per_tile + o % outputs_per_tile] =
-            weight[o * inputs + i];
-    return tiled;
+    const float *weights = tensor(weight, {outputs, inputs});
+    return model.linear(weights, bias.empty() ? nullptr : tensor(bias, {outputs}),
+                        static_cast<int>(outputs), static_cast<int>(inputs));
   }
 
   static std::string told_shape(const std::vector<std::uint64_t> &shape) {
@@ -875,6 +854,22 @@ float *Model::floats(std::size_t count) {
   std::fill_n(block.get(), whole, 0.0f);
   storage.push_back(std::move(block));
   return storage.back().get();
+}
+
+// In tiles, in the order that network.h reads them in.
+Linear Model::linear(const float *weight, const float *bias, int outputs, int inputs) {
+  const int tiled = (outputs + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
+  float *weights = floats(static_cast<std::size_t>(tiled) * static_cast<std::size_t>(inputs));
+  for (int o = 0; o < outputs; ++o)
+    for (int i = 0; i < inputs; ++i)
+      weights[(o / outputs_per_tile * inputs + i) * outputs_per_tile + o % outputs_per_tile] =
+          weight[o * inputs + i];
+  float *biases = nullptr;
+  if (bias) {
+    biases = floats(static_cast<std::size_t>(tiled));
+    std::copy(bias, bias + outputs, biases);
+  }
+  return {weights, biases, inputs, outputs};
 }
 
 void read_model(const char *path, Model &model) {

@@ -28,6 +28,9 @@ struct Model {
   // Floats that stay where they are, aligned to 64 bytes and filled with 0.
   float *floats(std::size_t count);
 
+  // A map from weights (outputs, inputs) and a bias, which may be null.
+  Linear linear(const float *weight, const float *bias, int outputs, int inputs);
+
 private:
   struct Free {
     void operator()(float *p) const { ::operator delete[](p, std::align_val_t(64)); }
@@ -37,6 +40,9 @@ private:
 
 // Fills `model` but for its engine. Throws Refusal, or std::bad_alloc.
 void read_model(const char *path, Model &model);
+
+// Let an opened model step with another set of instructions.
+void choose(m7emu_model *model, const Engine &engine);
 
 // The best set of instructions that this processor has.
 const Engine &best_engine();

@@ -88,6 +88,7 @@ template <class S> M7EMU_INLINE void read(const S *field, pack<S> &x) {
 // Read `lanes` columns; tells whether all is well with what they hold: no number out of its range,
 // nothing negative.
 template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &passage) {
+  M7EMU_PART(reading);
   using R = pack<S>;
   using D = pack<double>;
   R given[gas];
@@ -126,6 +127,7 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
 }
 
 template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
+  M7EMU_PART(writing);
   store(at.h2so4, passage.cells.gas);
   for (int i = 0; i < n_mass; ++i)
     store(at.mass + i * at.plane, passage.cells.mass[i]);

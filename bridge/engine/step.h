@@ -298,6 +298,7 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
     c.gas = max(c.gas + air.production * dt, D(0.0));
     air.production = D(0.0);
   }
+  M7EMU_PART(air);
   c.particles.wet(program, air, c.guard);
 }
 
@@ -314,12 +315,15 @@ M7EMU_FUNCTION void foresee(const Program &program, double timestep, Passage<S> 
 }
 
 template <class S> M7EMU_FUNCTION void find_rates(const Program &program, Passage<S> &c) {
+  M7EMU_PART(networks);
   c.particles.rates(program, c.air, c.guard);
+  M7EMU_PART(kernels);
   c.particles.kernels(program, c.air, c.seen, false, c.kernel);
 }
 
 template <class S>
 M7EMU_FUNCTION void condense_gas(const Program &program, double timestep, Passage<S> &c) {
+  M7EMU_PART(condensation);
   using D = pack<double>;
   using sink_real = Precision::sink;
   const Switches &switches = program.switches;
@@ -346,9 +350,11 @@ template <class S>
 M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Passage<S> &c) {
   using number_real = Precision::number;
   pack<double> taken, formed;
+  M7EMU_PART(nucleation);
   nucleate(program.nucleation, program.switches, timestep, c.air, c.sink, c.gas, taken, formed,
            c.guard);
   c.cells.gas = to<S>(c.gas - taken);
+  M7EMU_PART(coagulation);
   pack<number_real> coat[n_insoluble];
   c.particles.coats(program, coat);
   coagulate_and_age(parameters<number_real>(program), program.switches, number_real(timestep),
@@ -356,6 +362,7 @@ M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Pa
 }
 
 template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> &c) {
+  M7EMU_PART(merging);
   if (program.switches.condensation || program.switches.coagulation)
     c.particles.merging(program, 0.0, c.cells);
 }
@@ -369,18 +376,23 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   const R bound = exp_of<T>(nucleation_bound(c.air));
   bool has_burst = false;
   Burst burst;
+  M7EMU_PART(merging);
   c.particles.merging(program, merging_slack, c.cells);
   for (int i = 0; i < program.stages; ++i) {
+    M7EMU_PART(properties);
     size_up<true>(program, c);
     if (i == 0)
       foresee(program, timestep, c);
+    M7EMU_PART(networks);
     c.particles.rates(program, c.air, c.guard);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
+    M7EMU_PART(kernels);
     c.particles.kernels(program, c.air, c.seen, true, kernel);
     for (int k = 0; k < n_mode; ++k)
       one_each[k] = R(switches.condensation ? T(1) : T(0));
     c.particles.sinks(program, c.air, one_each, sink);
     c.particles.coats(program, coat);
+    M7EMU_PART(stages);
     stage(parameters<T>(program), switches, timestep, timestep / program.stages, program.strides,
           c.air, c.seen, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
           bound, has_burst, burst, c.cells);
@@ -388,6 +400,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
 }
 
 template <class S> M7EMU_FUNCTION void finish(const Program &program, Passage<S> &c) {
+  M7EMU_PART(diagnostics);
   size_up<true>(program, c);
   convert(c.particles.sizes.water, c.water);
   salt_water<as>(program.double_precision, c.particles.solution, c.cells, c.water[as]);
@@ -405,6 +418,7 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Passage<S> 
   if (program.stages > 0) {
     each([&](Passage<S> &c) { staged_step(program, timestep, c); });
   } else {
+    M7EMU_PART(properties);
     each([&](Passage<S> &c) { size_up<false>(program, c); });
     each([&](Passage<S> &c) { foresee(program, timestep, c); });
     each([&](Passage<S> &c) { find_rates(program, c); });

@@ -117,46 +117,54 @@ contains
     !$omp end parallel do
   end subroutine run
 
-  subroutine benchmark(config, ncell, kbdim, timestep, rounds, environment, prognostic, seconds, &
+  subroutine benchmark(config, ncell, kbdim, timestep, threads, environment, prognostic, seconds, &
     status)
-    !! Time rounds of one step over all cells, in calls of kbdim columns as a host makes them.
+    !! Time one step over all cells, in calls of kbdim columns as a host makes them; threads share
+    !! the calls.
     type(m7_config_type), intent(in) :: config
     integer, intent(in) :: ncell, kbdim
     !! kbdim divides ncell
     real(wp), intent(in) :: timestep
     !! [s]
-    integer, intent(in) :: rounds
+    integer, intent(in) :: threads
+    !! OpenMP threads
     real(wp), intent(in) :: environment(ncell, 8), prognostic(ncell, 26)
-    real(wp), intent(inout) :: seconds(rounds)
-    !! Of each round, without the copying of the state [s]
+    real(wp), intent(inout) :: seconds(1)
+    !! Without the copying of the state [s]
     integer, intent(out) :: status
-    integer :: block, round
+    integer :: block, status_here
     integer(int64) :: begin, end, rate
     real(wp), allocatable :: blocks(:, :, :), diagnostic(:, :), fields(:, :, :)
 
     status = m7_ok
     allocate (fields(kbdim, n_environment, ncell/kbdim), blocks(kbdim, n_prognostic, ncell/kbdim))
-    allocate (diagnostic(kbdim, n_diagnostic))
-    diagnostic = 0.0_wp
     do block = 1, ncell/kbdim
       fields(:, :, block) = environment((block - 1)*kbdim + 1:block*kbdim, :)
+      blocks(:, :, block) = prognostic((block - 1)*kbdim + 1:block*kbdim, :)
     end do
-    do round = 1, rounds
-      do block = 1, ncell/kbdim
-        blocks(:, :, block) = prognostic((block - 1)*kbdim + 1:block*kbdim, :)
-      end do
-      call system_clock(begin, rate)
-      do block = 1, ncell/kbdim
-        associate (f => fields(:, :, block), x => blocks(:, :, block))
-          call step_columns(config, 1, kbdim, kbdim, 1, timestep, f(:, 1), f(:, 2), f(:, 3), &
-            f(:, 4), f(:, 5), x(:, 1), x(:, mass_at:number_at - 1), x(:, number_at:), &
-            diagnostic(:, wet_at:dry_at - 1), diagnostic(:, dry_at:density_at - 1), &
-            diagnostic(:, density_at:water_at - 1), diagnostic(:, water_at:), status)
-        end associate
-        if (status /= m7_ok) return
-      end do
-      call system_clock(end)
-      seconds(round) = real(end - begin, wp)/real(rate, wp)
+    !$omp parallel num_threads(max(threads, 1)) default(shared) private(diagnostic, status_here)
+    allocate (diagnostic(kbdim, n_diagnostic), source=0.0_wp)
+    !$omp barrier
+    !$omp single
+    call system_clock(begin, rate)
+    !$omp end single
+    !$omp do schedule(static) reduction(max: status)
+    do block = 1, ncell/kbdim
+      associate (f => fields(:, :, block), x => blocks(:, :, block))
+        call step_columns(config, 1, kbdim, kbdim, 1, timestep, f(:, 1), f(:, 2), f(:, 3), &
+          f(:, 4), f(:, 5), x(:, 1), x(:, mass_at:number_at - 1), x(:, number_at:), &
+          diagnostic(:, wet_at:dry_at - 1), diagnostic(:, dry_at:density_at - 1), &
+          diagnostic(:, density_at:water_at - 1), diagnostic(:, water_at:), status_here, &
+          f(:, 6), f(:, 7), f(:, 8))
+      end associate
+      status = max(status, status_here)
     end do
+    !$omp end do
+    !$omp single
+    call system_clock(end)
+    !$omp end single
+    deallocate (diagnostic)
+    !$omp end parallel
+    seconds(1) = real(end - begin, wp)/real(rate, wp)
   end subroutine benchmark
 end module m7_python

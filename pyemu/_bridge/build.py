@@ -1,6 +1,6 @@
 """Build step: write the C source of the binding from the header.
 
-Usage: build.py CC HEADER OUTPUT.c
+Usage: build.py CC MODULE HEADER OUTPUT.c
 
 What cffi is told of the library is the header itself, preprocessed: there is no second list.
 """
@@ -31,13 +31,13 @@ def declarations(compiler: str, header: Path) -> str:
     return done.stdout + "".join(f"#define {name} ...\n" for name in constants)
 
 
-def main(compiler: str, header: Path, output: Path) -> None:
-    """Write the source of the extension module `pyemu._bridge.binding`."""
+def main(compiler: str, module: str, header: Path, output: Path) -> None:
+    """Write the source of the extension module `pyemu._bridge.<module>`."""
     builder = cffi.FFI()
     builder.cdef(declarations(compiler, header))
-    builder.set_source("pyemu._bridge.binding", f'#include "{header.name}"')
+    builder.set_source(f"pyemu._bridge.{module}", f'#include "{header.name}"')
     builder.emit_c_code(str(output))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))

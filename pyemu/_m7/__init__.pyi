@@ -72,7 +72,7 @@ class m7_python:
         ncell: int,
         kbdim: int,
         timestep: float,
-        rounds: int,
+        threads: int,
         environment: NDArray[np.float64],
         prognostic: NDArray[np.float64],
         seconds: NDArray[np.float64],

@@ -41,7 +41,6 @@ PYTHON = {
         "scorecard",
         "variables",
     },
-    "bench": {"_m7", "emulator", "metrics", "reference", "state", "states", "variables"},
     "integrals": {"variables"},
     "climate": {"variables"},
     "uncertainty": {"modelspec"},
@@ -121,6 +120,19 @@ PYTHON = {
     "lessons": {"blocks", "feed", "metrics", "records", "variables"},
     "trainconfig": {"blocks", "variables"},
     "refine": {"blocks"},
+    "bench": {
+        "_bridge",
+        "_m7",
+        "baselines",
+        "emulator",
+        "files",
+        "metrics",
+        "reference",
+        "state",
+        "states",
+        "style",
+        "variables",
+    },
     "latency": {
         "blocks",
         "emulator",
@@ -221,6 +233,7 @@ NATIVE = {
     "bridge/include": set(),
     "bridge/engine": {"bridge/include", "bridge/embed"},
     "bridge/embed": {"bridge/include"},
+    "bridge/clock": {"bridge/engine", "bridge/include"},
 }
 FOREIGN = {"tests", "benchmarks"}
 

@@ -54,7 +54,6 @@ def test_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        ([], 2, "choose --reference"),
         (["--reference", "--json", "absent/facts.json"], 1, "there is no directory"),
     ],
 )

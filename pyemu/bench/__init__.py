@@ -2,20 +2,17 @@
 
 import math
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.table import Table
 
-from pyemu import metrics, reference, states
+from pyemu import metrics, states
 from pyemu._m7 import m7_python
-from pyemu.emulator import load
-from pyemu.reference import Config, Profile
-from pyemu.state import pack
+from pyemu.bench.clock import Cells, Cost, Watch, native, race, reference
+from pyemu.reference import Config, Profile, step
 from pyemu.variables import ENVIRONMENT, PROGNOSTICS, SOLUBLE, names
 
 BLOCKS = (16, 64, 512, 4096)
@@ -24,19 +21,6 @@ TIMESTEPS = (450.0, 900.0, 1800.0, 3600.0)
 SUBSTEPS = (1, 2, 4, 15, 60)
 MANY = 240
 """Sub-steps of the first yardstick; the second is `substeps="converged"`."""
-Watch = Callable[[Sequence[Any]], Iterable[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Time of one step on one core [us per cell]: median, quartiles and best of the rounds."""
-
-    name: str
-    block: int
-    median: float
-    lower: float
-    upper: float
-    best: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +39,13 @@ class Distance:
 def cost(
     count: int = 8192,
     rounds: int = 15,
-    timestep: float = 1800.0,
     seed: int = 1,
     blocks: Sequence[int] = BLOCKS,
     models: Sequence[str] = (),
     substeps: Sequence[int] = (),
     watch: Watch = iter,
 ) -> list[Cost]:
-    """Time M7, inside Fortran, and emulators on one core; all of them and block sizes take turns.
+    """Time M7, inside Fortran, and emulators, inside C, on one core; all of them take turns.
 
     Parameters
     ----------
@@ -73,38 +56,21 @@ def cost(
     blocks
         Columns that a host passes at a time.
     models
-        Emulators, names or files; calling one from Python costs some 0.3 us a block.
+        Emulators, names or files.
     substeps
         M7 of HAM2 in so many parts each, too, called `ham2 x <parts>`.
     watch
         Wraps the rounds, to show progress.
     """
     whole = math.lcm(*blocks)
-    count = -(-count // whole) * whole
-    environment, prognostic = pack(states.sample(count, seed, "all_modes"))
-    natives: dict[str, Any] = {p: Config(profile=p).build() for p in PROFILES}
-    natives |= {f"ham2 x {n}": Config().build(substeps=n) for n in substeps}
-    emulators = {name: load(name) for name in models}
-    times: dict[tuple[str, int], list[float]] = {
-        (name, block): [] for name in (*natives, *emulators) for block in blocks
-    }
-    seconds = np.zeros(1)
-    for number in watch(range(rounds + 1)):
-        for (name, block), taken in times.items():
-            if name in emulators:
-                seconds[0] = emulators[name].seconds(environment, prognostic, timestep, block)
-            elif status := m7_python.benchmark(
-                natives[name], count, block, timestep, 1, environment, prognostic, seconds
-            ):
-                raise ValueError(f"M7 refuses the benchmark (status {status})")
-            if number:
-                taken.append(float(seconds[0]) / count * 1e6)
-    return [_cost(name, block, taken) for (name, block), taken in times.items()]
-
-
-def _cost(name: str, block: int, taken: list[float]) -> Cost:
-    lower, median, upper = (float(q) for q in np.quantile(taken, (0.25, 0.5, 0.75)))
-    return Cost(name=name, block=block, median=median, lower=lower, upper=upper, best=min(taken))
+    cells = {block: Cells(-(-count // whole) * whole, block, seed=seed) for block in blocks}
+    each = [(one, cells[one]) for one in blocks]
+    contenders = [reference(Config(profile=p), p, c) for p in PROFILES for _, c in each]
+    contenders += [
+        reference(Config(), f"ham2 x {n}", c, substeps=n) for n in substeps for _, c in each
+    ]
+    contenders += [native(model, c) for model in models for _, c in each]
+    return race(contenders, rounds, watch)
 
 
 def convergence(
@@ -125,11 +91,11 @@ def convergence(
     rows = []
     for timestep in watch(timesteps):
         yardsticks = {
-            str(parts): reference.step(before, timestep, substeps=parts, threads=threads)
+            str(parts): step(before, timestep, substeps=parts, threads=threads)
             for parts in (many, "converged")
         }
         for parts in SUBSTEPS:
-            after = reference.step(before, timestep, substeps=parts, threads=threads)
+            after = step(before, timestep, substeps=parts, threads=threads)
             for name, truth in yardsticks.items():
                 plain = metrics.tendency_r2(state, truth, after, judged)
                 asinh = metrics.tendency_asinh_r2(state, truth, after, judged)
