@@ -157,7 +157,7 @@ constexpr std::int32_t n_part = sizeof part_names / sizeof *part_names;
 } // namespace
 
 struct clock_network {
-  m7emu::Dense dense;
+  m7emu::Network dense; // its layers all ReLU but the last
   m7emu::Model room;
   const m7emu::ClockSet *set;
 };
@@ -237,8 +237,12 @@ clock_network *clock_network_open(std::int32_t set, const std::int32_t *widths, 
   for (std::int32_t l = 0; l <= layers; ++l)
     if (widths[l] < 1 || widths[l] > max_width)
       return nullptr;
+  if (widths[0] > max_features || widths[layers] > max_targets)
+    return nullptr;
   clock_network *const network = new clock_network{};
   network->set = &clock_of(set);
+  network->dense.n_features = widths[0];
+  network->dense.n_targets = widths[layers];
   network->dense.n_layers = layers;
   for (std::int32_t l = 0; l < layers; ++l) {
     const float *const bias = numbers + widths[l] * widths[l + 1];
@@ -256,14 +260,12 @@ void clock_network_close(clock_network *network) {
 
 double clock_network_run(const clock_network *network, const float *inputs, float *outputs,
                          std::int32_t kbdim, std::int32_t calls) {
-  const Dense &dense = network->dense;
-  const std::size_t columns = static_cast<std::size_t>(kbdim);
-  const std::size_t n_in = static_cast<std::size_t>(dense.layer[0].first.inputs);
-  const std::size_t n_out = static_cast<std::size_t>(dense.layer[dense.n_layers - 1].first.outputs);
+  const Network &dense = network->dense;
+  const std::int64_t n_in = dense.n_features, n_out = dense.n_targets;
   const double begin = now();
-  for (std::size_t call = 0; call < static_cast<std::size_t>(calls); ++call)
-    network->set->dense(dense, inputs + call * n_in * columns, outputs + call * n_out * columns,
-                        columns);
+  for (std::int64_t call = 0; call < calls; ++call)
+    network->set->engine.layers(dense, inputs + call * n_in * kbdim, outputs + call * n_out * kbdim,
+                                kbdim);
   return now() - begin;
 }
 

@@ -84,43 +84,6 @@ void end_watch(double *seconds) {
 }
 #endif
 
-void dense(const Dense &network, const float *inputs, float *outputs, std::size_t columns) {
-  using R = pack<float>;
-  const Layer *const end = network.layer + network.n_layers;
-  for (std::size_t at = 0; at < columns; at += lanes) {
-    const std::size_t left = columns - at;
-    const int count = left < std::size_t(lanes) ? static_cast<int>(left) : lanes;
-    R one_side[padded_width], other_side[padded_width], room[padded_width];
-    for (int i = 0; i < network.layer->first.inputs; ++i) {
-      const float *const from = inputs + static_cast<std::size_t>(i) * columns + at;
-      if (count == lanes) {
-        one_side[i] = load(from);
-      } else {
-        float lane[lanes] = {};
-        std::memcpy(lane, from, static_cast<std::size_t>(count) * sizeof(float));
-        one_side[i] = load(lane);
-      }
-    }
-    R *h = one_side, *next = other_side;
-    for (const Layer *layer = network.layer; layer != end; ++layer) {
-      apply(*layer, h, room, next);
-      R *const spare = h;
-      h = next;
-      next = spare;
-    }
-    for (int o = 0; o < end[-1].first.outputs; ++o) {
-      float *const to = outputs + static_cast<std::size_t>(o) * columns + at;
-      if (count == lanes) {
-        store(to, h[o]);
-      } else {
-        float lane[lanes];
-        store(lane, h[o]);
-        std::memcpy(to, lane, static_cast<std::size_t>(count) * sizeof(float));
-      }
-    }
-  }
-}
-
 // Of an operation in chains, enough of them to keep the processor busy [s-1].
 template <class T, int n_chain, class Operation> double rate_of_chains(Operation operation) {
   using R = pack<T>;
@@ -183,7 +146,7 @@ double bandwidth(float *memory, std::size_t count) {
 
 extern const ClockSet clock_set;
 const ClockSet clock_set = {
-    M7EMU_NAME(M7EMU_TWIN), engine, start_watch, end_watch, dense, rate, bandwidth};
+    M7EMU_NAME(M7EMU_TWIN), engine, start_watch, end_watch, rate, bandwidth};
 
 } // namespace M7EMU_SET
 } // namespace m7emu
