@@ -73,7 +73,9 @@ M7EMU_FUNCTION void form_freely(const Burst &burst, pack<float> a, pack<float> &
   const auto cubic = [&](const R(&c)[4]) { return c[0] + a * (c[1] + a * (c[2] + a * c[3])); };
   rate = exp_of<float>(min(cubic(burst.rate) + per_x * cubic(burst.rate_per_x), R(25.0f)));
   rate = min(rate, R(float(rate_max)));
-  cluster = exp_of<float>(cubic(burst.cluster) + per_x * cubic(burst.cluster_per_x));
+  // So large a cluster is of air that is far outside the fit; its product with x is a number.
+  const R ln_cluster = cubic(burst.cluster) + per_x * cubic(burst.cluster_per_x);
+  cluster = exp_of<float>(min(ln_cluster, R(60.0f)));
   molecules = x * cluster;
 }
 
