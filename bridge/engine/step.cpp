@@ -21,7 +21,7 @@ constexpr double extrapolating = 0.0, outside = 0.5; // of the range of a networ
 #if defined(M7EMU_SCALAR)
 constexpr int packs_together = 1;
 #else
-constexpr int packs_together = 4;
+constexpr int packs_together = 2;
 #endif
 
 template <class S> struct limit_bits;
@@ -73,8 +73,7 @@ template <class S> M7EMU_INLINE auto out_of_range(pack<S> x) {
   return (bits<S>(x) & I(limit::exponent)) + I(limit::overflow);
 }
 // By how much pressure, temperature and humidity are out of theirs.
-template <class S>
-M7EMU_INLINE auto out_of_bounds(pack<S> p, pack<S> t, pack<S> h) {
+template <class S> M7EMU_INLINE auto out_of_bounds(pack<S> p, pack<S> t, pack<S> h) {
   using R = pack<S>;
   const R p_off = max(R(S(pressure_low)) - p, p - R(S(pressure_high)));
   const R t_off = max(R(S(temperature_low)) - t, t - R(S(temperature_high)));
@@ -194,8 +193,8 @@ template <class S> struct Mended {
     const S p = value[pressure][lane], t = value[temperature][lane];
     const S h = value[relative_humidity][lane];
     valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) && p <= S(pressure_high) &&
-                  t >= S(temperature_low) && t <= S(temperature_high) &&
-                  h >= S(-humidity_slack) && h - S(1) <= S(humidity_slack);
+                  t >= S(temperature_low) && t <= S(temperature_high) && h >= S(-humidity_slack) &&
+                  h - S(1) <= S(humidity_slack);
     negatives[lane] = 0;
     for (int i = 0; i < n_input; ++i) {
       S &x = value[i][lane];
@@ -321,8 +320,7 @@ template <class S, class Block> void step_block(const Program &program, const Bl
 #define M7EMU_NAME(x) M7EMU_STRING(x)
 extern const Engine engine;
 const Engine engine = {M7EMU_NAME(M7EMU_SET), lanes, step_block<double, m7emu_block>,
-                       step_block<float, m7emu_block_float>,
-                       layers_of_cells};
+                       step_block<float, m7emu_block_float>, layers_of_cells};
 
 } // namespace M7EMU_SET
 } // namespace m7emu

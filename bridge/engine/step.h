@@ -38,8 +38,7 @@ template <class T> struct Dissolve {
   const Solution<T> &solution;
   bool learned;
 
-  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble],
-                               pack<T> (&percent)[n_soluble],
+  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble], pack<T> (&percent)[n_soluble],
                                pack<T> (&density)[n_soluble]) const {
     using R = pack<T>;
     if (!learned) {
@@ -49,8 +48,7 @@ template <class T> struct Dissolve {
     }
     for (int k = 0; k < n_soluble; ++k) {
       const R u = (log_of<T>(molecules[k]) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
-      percent[k] =
-          min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+      percent[k] = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
       density[k] = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
     }
   }
@@ -200,8 +198,8 @@ template <class S> struct Particles {
 
   // Sinks of so many particles [s-1].
   template <class T>
-  M7EMU_FUNCTION void sinks(const Program &program, const Air &air,
-                            const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) const {
+  M7EMU_FUNCTION void sinks(const Program &program, const Air &air, const pack<T> (&number)[n_mode],
+                            pack<T> (&sink)[n_mode]) const {
     pack<T> radius[n_mode];
     convert(sizes.wet_radius, radius);
     if (program.condensation)
@@ -247,13 +245,13 @@ template <class S> struct Passage {
   Amounts<Precision::size> seen; // the cells, as formulas see them
   pack<Precision::number> kernel[n_pair];
   pack<S> condensed[n_mode];
-  pack<double> sink;            // of all modes [s-1]
-  pack<double> gas;             // left by condensation [cm-3]
+  pack<double> sink;             // of all modes [s-1]
+  pack<double> gas;              // left by condensation [cm-3]
   pack<double> water[n_soluble]; // after the step [kg m-3]
 };
 
-// Parts of the step, each for one passage: the engine takes several passages through a part before it
-// goes on, so that the part's instructions are fetched once.
+// Parts of the step, each for one passage: the engine takes several passages through a part before
+// it goes on, so that the part's instructions are fetched once.
 
 // The air's production is bounded here: the gas must cover what other processes take out of it.
 template <class S>
@@ -272,8 +270,7 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
   c.particles.wet(program, air, c.guard);
 }
 
-template <bool all, class S>
-M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
+template <bool all, class S> M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
   convert(c.cells, c.seen);
   c.particles.template properties<all>(program, c.seen);
 }
