@@ -89,9 +89,11 @@ int main(int argc, char **argv) {
   if (sizes.empty())
     sizes = {16, 64, 512, 4096, 65536};
   if (width.size() < 2 || width.front() > max_features || width.back() > max_targets ||
-      int(width.size()) - 1 > max_layers || rounds < 1 || *std::min_element(sizes.begin(), sizes.end()) < 1) {
-    std::fprintf(stderr, "time_network: expected 2 to %d widths, the first at most %d, the last at "
-                         "most %d, and at least one round and cell\n",
+      int(width.size()) - 1 > max_layers || rounds < 1 ||
+      *std::min_element(sizes.begin(), sizes.end()) < 1) {
+    std::fprintf(stderr,
+                 "time_network: expected 2 to %d widths, the first at most %d, the last at "
+                 "most %d, and at least one round and cell\n",
                  max_layers + 1, max_features, max_targets);
     return 2;
   }
@@ -110,8 +112,12 @@ int main(int argc, char **argv) {
   std::vector<Turn> turns;
   for (const Engine *const *engine = engines(); *engine; ++engine)
     for (const int cells : sizes) {
-      Turn turn{*engine, cells, 1, std::vector<float>(std::size_t(cells * width.front())),
-                std::vector<float>(std::size_t(cells * width.back())), {}};
+      Turn turn{*engine,
+                cells,
+                1,
+                std::vector<float>(std::size_t(cells * width.front())),
+                std::vector<float>(std::size_t(cells * width.back())),
+                {}};
       for (float &x : turn.inputs)
         x = draw();
       turn.run(network);

@@ -40,7 +40,8 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
   const R scale = R(p.stokes) * temperature *
                   exp_of<T>(R(T(-0.74)) * log_of<T>(temperature * R(T(1.0 / 291.15))));
   const R energy = R(p.energy) * temperature; // 8 k_B T/pi
-  const R per_energy = one / energy, half_path = R(T(0.5)) * path, decay = R(T(-0.86 * 1.4426950408889634)) * per_path;
+  const R per_energy = one / energy, half_path = R(T(0.5)) * path,
+          decay = R(T(-0.86 * 1.4426950408889634)) * per_path;
   // Of each mode, and times what sums of two of them need: radius (a half, and the grain),
   // diffusivity (2), squares of speed and of stopping distance.
   R reach[n_mode], diffusivity[n_mode], speed2[n_mode], stop2[n_mode];
@@ -53,7 +54,8 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
     const R per_r = one / r;
     diffusivity[k] =
         scale * per_r *
-        (one + half_path * per_r * (R(T(2.492)) + R(T(0.84)) * power_of_two(max(decay * r, R(T(-126))))));
+        (one +
+         half_path * per_r * (R(T(2.492)) + R(T(0.84)) * power_of_two(max(decay * r, R(T(-126))))));
     // (2r+l)**3 - (4r**2+l**2)**1.5 factorises, as for condensation.
     const R free_path = R(T(8) / p.pi) * diffusivity[k] * (sqrt(speed2[k]) * per_speed2);
     const R both = two * r + free_path;
@@ -72,8 +74,8 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
     const R impact = sqrt(speed2[j] + speed2[k]) * (r * r);
     const R spread = r + sqrt(stop2[j] + stop2[k]);
     const R shape = spread / (d * spread + impact);
-    kernel[pair] = min(d * impact * shape, R(T(kernel_max / 16.0))) *
-                   (R(T(4) * p.pi) * valid[j] * valid[k]);
+    kernel[pair] =
+        min(d * impact * shape, R(T(kernel_max / 16.0))) * (R(T(4) * p.pi) * valid[j] * valid[k]);
   }
 }
 

@@ -381,24 +381,24 @@ M7EMU_INLINE pack<float> whole(pack<std::uint32_t> x) {
   using I = pack<std::int32_t>::vector;
   using R = pack<float>;
   R r;
-  M7EMU_EACH(R::parts, r.part[i] = __builtin_convertvector(reinterpret_cast<I>(x.part[i]),
-                                                           R::vector));
+  M7EMU_EACH(R::parts,
+             r.part[i] = __builtin_convertvector(reinterpret_cast<I>(x.part[i]), R::vector));
   return r;
 }
 M7EMU_INLINE pack<std::uint32_t> round_down(pack<float> x) {
   using I = pack<std::uint32_t>;
   using Signed = pack<std::int32_t>::vector;
   I r;
-  M7EMU_EACH(I::parts, r.part[i] = reinterpret_cast<I::vector>(
-                           __builtin_convertvector(x.part[i], Signed)));
+  M7EMU_EACH(I::parts,
+             r.part[i] = reinterpret_cast<I::vector>(__builtin_convertvector(x.part[i], Signed)));
   return r;
 }
 
 template <class T> M7EMU_INLINE pack<T> load(const T *p) {
   using R = pack<T>;
   R x;
-  M7EMU_EACH(R::parts, x.part[i] = *reinterpret_cast<const typename R::unaligned *>(
-                           p + i * R::per_vector));
+  M7EMU_EACH(R::parts,
+             x.part[i] = *reinterpret_cast<const typename R::unaligned *>(p + i * R::per_vector));
   return x;
 }
 template <class T> M7EMU_INLINE void store(T *p, pack<T> x) {

@@ -42,8 +42,8 @@ template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x
 }
 
 // Networks take one pack of cells at a time in the step, `packs_of_network` where there are more:
-// value i of pack v is at i * n + v. So many outputs are summed together as there are registers for,
-// each sum in the order of the inputs: bits depend neither on that nor on n.
+// value i of pack v is at i * n + v. So many outputs are summed together as there are registers
+// for, each sum in the order of the inputs: bits depend neither on that nor on n.
 #if M7EMU_WIDTH == 64 && !defined(M7EMU_SCALAR)
 constexpr int packs_of_network = 3;
 template <int n> constexpr int outputs_together = n == 1 ? 16 : 8;

@@ -37,51 +37,42 @@ M7EMU_FUNCTION Shares<T> coagulate_number(const Parameters<T> &p, T timestep, pa
 }
 
 // The same for NS, with `fresh` particles that appear at a steady rate (section 12 iii); `total` is
-// with them. With q**2 = b**2 + 4 a c, E = exp(-q dt) and t = (1 - E)/(1 + E) what is left is
-// (N (q - b t) + 2 c t)/(q + (2 a N + b) t), and what is lost the rest: each written so that all its
-// terms are positive, and scaled so that none overflows. Where nothing but new particles is there to
-// collide, real M7 lets them be; the correction does not.
+// with them. With q**2 = b**2 + 4 a c and E = exp(-q dt) every term below is positive. Where
+// nothing but new particles is there to collide, real M7 lets them be; the correction does not. In
+// double, as what is lost is a difference.
 template <class T>
 M7EMU_FUNCTION Shares<T> coagulate_new_number(const Parameters<T> &p, const Switches &switches,
-                                              T timestep, pack<T> start, pack<T> fresh,
-                                              pack<T> total, pack<T> a, pack<T> b, pack<T> per_b) {
-  using R = pack<T>;
-  Shares<T> shares = coagulate_number(p, timestep, total, a, b, per_b);
-  const R zero = R(T(0)), one = R(T(1)), two = R(T(2)), least = R(T(loss_min)), dt = R(timestep);
-  const R c = fresh * R(T(1) / timestep);
-  const auto steady = c >= R(T(source_min));
+                                              T timestep, pack<double> start, pack<double> fresh,
+                                              pack<T> total, pack<T> rate_a, pack<T> rate_b,
+                                              pack<T> per_b) {
+  using R = pack<double>;
+  Shares<T> shares = coagulate_number(p, timestep, total, rate_a, rate_b, per_b);
+  const R zero = R(0.0), one = R(1.0), two = R(2.0), least = R(loss_min), dt = R(timestep);
+  const R c = fresh / dt;
+  const auto steady = c >= R(source_min);
   if (!any(steady))
     return shares;
-  const auto together = b >= least;
-  const auto fed = steady & (total > R(p.equation_number_min)) & (together | (a >= least));
-  // Rates beyond all that leave anything.
-  const R others = min(b, R(T(1.0e15))), own = min(a * start, R(T(1.0e15)));
-  const R four_ac = R(T(4)) * a * c;
-  const R q = select(fed, max(sqrt(others * others + four_ac), R(T(1.0e-12))), one);
+  const R a = to<double>(rate_a), b = to<double>(rate_b), all_of = start + fresh;
+  const R root = sqrt(b * b + R(4.0) * a * c);
   R e, all;
-  decay<T>(q * dt, e, all);
-  const R t = all / (one + e), speed = two * own + others;
-  const R scale = one / (q + speed * t), x = q * dt;
-  // q - b t, as (4 a c (1 + E)/(q + b) + 2 b E)/(1 + E)
-  const R keeps = four_ac / (q + others) + two * others * e / (one + e);
-  R rest = start * (keeps * scale) + two * c * (t * scale);
-  // q dt - 2 t where it cancels
-  const R x2 = x * x;
-  const R gap = select(x < R(T(0.25)), x * x2 * (R(T(1.0 / 12.0)) - x2 * (R(T(1.0 / 120.0)) - x2 * R(T(17.0 / 20160.0)))),
-                       x - two * t);
-  R gone = two * start * (t * (own + others) * scale) + fresh * (speed * t * scale) +
-           c * (max(gap, zero) * scale);
-  if (!switches.source_coagulation) {
-    const auto acts = together | (own * start >= c);
-    rest = select(acts, rest, total);
-    gone = select(acts, gone, zero);
-  }
-  const R per_total = one / select(fed, total, one);
-  const R after = min(rest * per_total, one), lost = min(gone * per_total, one);
-  const R share = select(together, b / select(fed, a * total + b, one), zero);
-  shares.after = select(fed, after, shares.after);
-  shares.inter = select(fed, lost * share, shares.inter);
-  shares.intra = select(fed, lost * (one - share), shares.intra);
+  decay<double>(root * dt, e, all);
+  const auto together = b >= least;
+  const auto fed = steady & (all_of > R(double(p.equation_number_min))) & (together | (a >= least));
+  const R q = select(fed, root, one);
+  // n = (N (q - b t) + 2 c t)/(q + (2 a N + b) t) with t = tanh(q dt/2) = (1 - E)/(1 + E)
+  R rest = R(4.0) * a * c / (q + b) * (one + e) + two * b * e;
+  rest = (rest * start + two * c * all) / (q * (one + e) + (two * a * start + b) * all);
+  rest = min(rest, all_of);
+  if (!switches.source_coagulation)
+    rest = select(together | (a * start * start >= c), rest, all_of);
+  const R per_total = one / select(fed, all_of, one);
+  const R after = rest * per_total, lost = (all_of - rest) * per_total;
+  const R share = select(together, b / select(fed, a * all_of + b, one), zero);
+  const R here = select(fed, one, zero);
+  const auto replace = to<T>(here) > pack<T>(T(0));
+  shares.after = select(replace, to<T>(after), shares.after);
+  shares.inter = select(replace, to<T>(lost * share), shares.inter);
+  shares.intra = select(replace, to<T>(lost * (one - share)), shares.intra);
   return shares;
 }
 

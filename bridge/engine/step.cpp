@@ -21,7 +21,7 @@ constexpr double extrapolating = 0.0, outside = 0.5; // of the range of a networ
 #if defined(M7EMU_SCALAR)
 constexpr int packs_together = 1;
 #else
-constexpr int packs_together = 4;
+constexpr int packs_together = 2;
 #endif
 
 template <class S> struct limit_bits;

@@ -74,8 +74,8 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   const R coats =
       select(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))), zero);
   const Shares<T> ns_share =
-      coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
-                           ns_loss.a, ns_loss.b, ns_loss.per_b);
+      coagulate_new_number(p, switches, timestep, to<double>(start_ns), to<double>(fresh),
+                           start[ns], ns_loss.a, ns_loss.b, ns_loss.per_b);
   const R extra =
       quotient(hidden_collisions(p, timestep, ns_loss.a, start[ns] + start[ks], insoluble, coats,
                                  start[ns] * ns_share.inter, start[ns] * ns_share.intra),

@@ -80,7 +80,7 @@ M7EMU_FUNCTION void salt_terms(pack<double> relative_humidity, Solution<T> &solu
     square[salt] = root * root;
   }
   const R per_all = select(relative_humidity < R(deliquescence_rh), R(0.0),
-                             R(1.0) / (square[nacl] * square[na2so4] * square[h2so4]));
+                           R(1.0) / (square[nacl] * square[na2so4] * square[h2so4]));
   solution.exact_water_per_salt[nacl] = per_all * (square[na2so4] * square[h2so4]);
   solution.exact_water_per_salt[na2so4] = per_all * (square[nacl] * square[h2so4]);
   solution.exact_water_per_salt[h2so4] = per_all * (square[nacl] * square[na2so4]);
