@@ -40,34 +40,40 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
   const R scale = R(p.stokes) * temperature *
                   exp_of<T>(R(T(-0.74)) * log_of<T>(temperature * R(T(1.0 / 291.15))));
   const R energy = R(p.energy) * temperature; // 8 k_B T/pi
-  R diffusivity[n_mode], speed2[n_mode], stop2[n_mode];
+  const R per_energy = one / energy, half_path = R(T(0.5)) * path, decay = R(T(0.86)) * per_path;
+  // Of each mode, and times what sums of two of them need: radius (a half, and the grain),
+  // diffusivity (2), squares of speed and of stopping distance.
+  R reach[n_mode], diffusivity[n_mode], speed2[n_mode], stop2[n_mode];
   for (int k = 0; k < n_mode; ++k) {
     const auto here = valid[k] > zero;
     const R r = select(here, radius[k], R(T(1.0e-5)));
-    const R mass = R(T(4.0 / 3.0)) * R(p.pi) * (r * r * r) * select(here, density[k], one);
-    const R per_mass = one / mass;
-    speed2[k] = max(energy * per_mass, R(T(speed2_min)));
+    const R mass = R(T(4.0 / 3.0) * p.pi) * (r * r * r) * select(here, density[k], one);
+    speed2[k] = max(energy / mass, R(T(speed2_min)));
+    const R per_speed2 = min(per_energy * mass, R(T(1.0 / speed2_min)));
     const R per_r = one / r;
-    const R knudsen = path * R(T(0.5)) * per_r;
     diffusivity[k] =
         scale * per_r *
-        (one + knudsen * (R(T(2.492)) + R(T(0.84)) * exp_of<T>(R(T(-0.86)) * r * per_path)));
+        (one + half_path * per_r * (R(T(2.492)) + R(T(0.84)) * fading<T>(decay * r)));
     // (2r+l)**3 - (4r**2+l**2)**1.5 factorises, as for condensation.
-    const R free_path = R(T(8)) * diffusivity[k] * sqrt(speed2[k]) / (R(p.pi) * speed2[k]);
+    const R free_path = R(T(8) / p.pi) * diffusivity[k] * (sqrt(speed2[k]) * per_speed2);
+    const R both = two * r + free_path;
     const R root2 = R(T(4)) * r * r + free_path * free_path;
-    const R span = two * r + free_path + sqrt(root2);
-    const R gap = R(p.sqrt2) * (R(T(2.0 / 3.0)) * ((two * r + free_path) + root2 / span) - two * r);
-    stop2[k] = gap * gap;
+    const R gap = R(T(2.0 / 3.0)) * (both + root2 / (both + sqrt(root2))) - two * r;
+    stop2[k] = R(T(2) * p.shrink * p.shrink) * (gap * gap);
+    diffusivity[k] = two * diffusivity[k];
+    reach[k] = R(T(0.5)) * radius[k] + R(T(0.5) * p.grain);
   }
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#pragma GCC unroll 16
+#endif
   for (int pair = 0; pair < n_pair; ++pair) {
     const int j = pair_first[pair], k = pair_second[pair];
-    const R r = R(T(0.5)) * (radius[j] + radius[k]) + R(p.grain);
-    const R mean = R(T(0.5)) * (diffusivity[j] + diffusivity[k]);
-    const R impact = sqrt(speed2[j] + speed2[k]) * r * r;
-    const R spread = r + R(p.shrink) * sqrt(stop2[j] + stop2[k]);
-    const R shape = spread / (R(T(4)) * mean * spread + impact + R(real_traits<T>::least));
-    kernel[pair] =
-        min(R(T(16)) * R(p.pi) * mean * impact * shape, R(T(kernel_max))) * (valid[j] * valid[k]);
+    const R r = reach[j] + reach[k], d = diffusivity[j] + diffusivity[k];
+    const R impact = sqrt(speed2[j] + speed2[k]) * (r * r);
+    const R spread = r + sqrt(stop2[j] + stop2[k]);
+    const R shape = spread / (d * spread + impact);
+    kernel[pair] = min(d * impact * shape, R(T(kernel_max / 16.0))) *
+                   (R(T(4) * p.pi) * valid[j] * valid[k]);
   }
 }
 

@@ -73,10 +73,11 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
     gas = gas - clear;
   } else {
     const auto acts = total > R(1.0e-10);
-    R kept, lost;
-    decay<double>(total * dt, kept, lost);
+    pack<float> kept, lost;
+    decay<float>(to<float>(total * dt), kept, lost);
+    const R lasting = to<double>(lost / to<float>(select(acts, total, one)));
     const R supply = max(gas + air.production * dt, zero);
-    R left = gas * kept + air.production * lost / select(acts, total, one);
+    R left = gas * to<double>(kept) + air.production * lasting;
     left = min(max(left, zero), supply);
     const R open = one - air.cloud_fraction;
     clear = select(acts, open * (supply - left), zero);

@@ -52,6 +52,10 @@ M7EMU_INLINE double sqrt(double x) {
 M7EMU_INLINE bool any(bool m) {
   return m;
 }
+// Whether the highest bit of a real's bits is set in any lane.
+template <class T> M7EMU_INLINE bool any_sign(typename bits_of<T>::type i) {
+  return (i >> (8 * sizeof i - 1)) != 0;
+}
 template <class To, class From> M7EMU_INLINE To to(From x) {
   return static_cast<To>(x);
 }
@@ -80,13 +84,36 @@ template <class T> M7EMU_INLINE void store(T *p, T x) {
 
 #else
 
-constexpr int lanes = M7EMU_WIDTH / sizeof(float);
+// Do something with each part of a pack, in a row and without a loop: arrays that one runs over
+// stay in memory.
+#define M7EMU_EACH(parts, what)                                                                    \
+  do {                                                                                             \
+    {                                                                                              \
+      constexpr int i = 0;                                                                         \
+      what;                                                                                        \
+    }                                                                                              \
+    if constexpr ((parts) > 1) {                                                                   \
+      constexpr int i = 1;                                                                         \
+      what;                                                                                        \
+    }                                                                                              \
+    if constexpr ((parts) > 2) {                                                                   \
+      {                                                                                            \
+        constexpr int i = 2;                                                                       \
+        what;                                                                                      \
+      }                                                                                            \
+      constexpr int i = 3;                                                                         \
+      what;                                                                                        \
+    }                                                                                              \
+  } while (false)
+
+constexpr int lanes = M7EMU_VECTORS * M7EMU_WIDTH / sizeof(float);
 
 template <class T> struct pack {
   typedef T vector __attribute__((vector_size(M7EMU_WIDTH)));
+  typedef T unaligned __attribute__((vector_size(M7EMU_WIDTH), aligned(sizeof(T)), may_alias));
   static constexpr int per_vector = M7EMU_WIDTH / sizeof(T);
   static constexpr int parts = lanes / per_vector;
-  static_assert(parts == 1 || parts == 2);
+  static_assert(parts == 1 || parts == 2 || parts == 4);
   vector part[parts];
 
   pack() = default;
@@ -108,17 +135,13 @@ template <class T> struct pack {
     else
       v = vector{x, x};
 #endif
-    part[0] = v;
-    if constexpr (parts == 2)
-      part[1] = v;
+    M7EMU_EACH(parts, part[i] = v);
   }
 
 #define M7EMU_OPERATOR(op)                                                                         \
   friend M7EMU_INLINE pack operator op(pack a, pack b) {                                           \
     pack r;                                                                                        \
-    r.part[0] = a.part[0] op b.part[0];                                                            \
-    if constexpr (parts == 2)                                                                      \
-      r.part[1] = a.part[1] op b.part[1];                                                          \
+    M7EMU_EACH(parts, r.part[i] = a.part[i] op b.part[i]);                                         \
     return r;                                                                                      \
   }
   M7EMU_OPERATOR(+)
@@ -131,18 +154,14 @@ template <class T> struct pack {
 #define M7EMU_SHIFT(op)                                                                            \
   friend M7EMU_INLINE pack operator op(pack a, int count) {                                        \
     pack r;                                                                                        \
-    r.part[0] = a.part[0] op count;                                                                \
-    if constexpr (parts == 2)                                                                      \
-      r.part[1] = a.part[1] op count;                                                              \
+    M7EMU_EACH(parts, r.part[i] = a.part[i] op count);                                             \
     return r;                                                                                      \
   }
   M7EMU_SHIFT(<<)
   M7EMU_SHIFT(>>)
 #undef M7EMU_SHIFT
   friend M7EMU_INLINE pack operator-(pack a) {
-    a.part[0] = -a.part[0];
-    if constexpr (parts == 2)
-      a.part[1] = -a.part[1];
+    M7EMU_EACH(parts, a.part[i] = -a.part[i]);
     return a;
   }
 };
@@ -155,27 +174,19 @@ template <class T> struct mask {
   decltype(typename pack<T>::vector{} > typename pack<T>::vector{}) part[pack<T>::parts];
 #endif
   friend M7EMU_INLINE mask operator&(mask a, mask b) {
-    a.part[0] = a.part[0] & b.part[0];
-    if constexpr (pack<T>::parts == 2)
-      a.part[1] = a.part[1] & b.part[1];
+    M7EMU_EACH(pack<T>::parts, a.part[i] = a.part[i] & b.part[i]);
     return a;
   }
   friend M7EMU_INLINE mask operator|(mask a, mask b) {
-    a.part[0] = a.part[0] | b.part[0];
-    if constexpr (pack<T>::parts == 2)
-      a.part[1] = a.part[1] | b.part[1];
+    M7EMU_EACH(pack<T>::parts, a.part[i] = a.part[i] | b.part[i]);
     return a;
   }
   friend M7EMU_INLINE mask operator!(mask a) {
 #if M7EMU_WIDTH == 64
     constexpr unsigned all = (1u << pack<T>::per_vector) - 1u;
-    a.part[0] = a.part[0] ^ all;
-    if constexpr (pack<T>::parts == 2)
-      a.part[1] = a.part[1] ^ all;
+    M7EMU_EACH(pack<T>::parts, a.part[i] = a.part[i] ^ all);
 #else
-    a.part[0] = ~a.part[0];
-    if constexpr (pack<T>::parts == 2)
-      a.part[1] = ~a.part[1];
+    M7EMU_EACH(pack<T>::parts, a.part[i] = ~a.part[i]);
 #endif
     return a;
   }
@@ -215,9 +226,7 @@ M7EMU_INLINE __m512d root(__m512d a) {
 #define M7EMU_COMPARISON(op, which)                                                                \
   template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
     mask<T> r;                                                                                     \
-    r.part[0] = compare<which>(a.part[0], b.part[0]);                                              \
-    if constexpr (pack<T>::parts == 2)                                                             \
-      r.part[1] = compare<which>(a.part[1], b.part[1]);                                            \
+    M7EMU_EACH(pack<T>::parts, r.part[i] = compare<which>(a.part[i], b.part[i]));                  \
     return r;                                                                                      \
   }
 #else
@@ -278,9 +287,7 @@ template <class V> M7EMU_INLINE V root(V a) {
 #define M7EMU_COMPARISON(op, which)                                                                \
   template <class T> M7EMU_INLINE mask<T> operator op(pack<T> a, pack<T> b) {                      \
     mask<T> r;                                                                                     \
-    r.part[0] = a.part[0] op b.part[0];                                                            \
-    if constexpr (pack<T>::parts == 2)                                                             \
-      r.part[1] = a.part[1] op b.part[1];                                                          \
+    M7EMU_EACH(pack<T>::parts, r.part[i] = a.part[i] op b.part[i]);                                \
     return r;                                                                                      \
   }
 #endif
@@ -292,21 +299,18 @@ M7EMU_COMPARISON(>=, _CMP_GE_OQ)
 
 template <class T> M7EMU_INLINE pack<T> select(mask<T> m, pack<T> a, pack<T> b) {
   pack<T> r;
-  r.part[0] = choose(m.part[0], a.part[0], b.part[0]);
-  if constexpr (pack<T>::parts == 2)
-    r.part[1] = choose(m.part[1], a.part[1], b.part[1]);
+  M7EMU_EACH(pack<T>::parts, r.part[i] = choose(m.part[i], a.part[i], b.part[i]));
   return r;
 }
 
 template <class T> M7EMU_INLINE bool any(mask<T> m) {
 #if M7EMU_WIDTH == 64
-  if constexpr (pack<T>::parts == 2)
-    return (m.part[0] | m.part[1]) != 0;
-  return m.part[0] != 0;
+  unsigned all = 0;
+  M7EMU_EACH(pack<T>::parts, all |= m.part[i]);
+  return all != 0;
 #else
   auto all = m.part[0];
-  if constexpr (pack<T>::parts == 2)
-    all = all | m.part[1];
+  M7EMU_EACH(pack<T>::parts, all = all | m.part[i]);
 #if M7EMU_WIDTH == 32
   return !_mm256_testz_si256(reinterpret_cast<__m256i>(all), reinterpret_cast<__m256i>(all));
 #elif defined(__SSE2__)
@@ -322,9 +326,7 @@ template <class T> M7EMU_INLINE bool any(mask<T> m) {
 #define M7EMU_PARTWISE(name, of, first, second)                                                    \
   template <class T> M7EMU_INLINE pack<T> name first {                                             \
     pack<T> r;                                                                                     \
-    r.part[0] = of second(0);                                                                      \
-    if constexpr (pack<T>::parts == 2)                                                             \
-      r.part[1] = of second(1);                                                                    \
+    M7EMU_EACH(pack<T>::parts, r.part[i] = of second(i));                                          \
     return r;                                                                                      \
   }
 #define M7EMU_ONE(i) (a.part[i])
@@ -336,72 +338,112 @@ M7EMU_PARTWISE(sqrt, root, (pack<T> a), M7EMU_ONE)
 #undef M7EMU_ONE
 #undef M7EMU_TWO
 
+// Vector by vector: a copy of the bytes of a whole pack would go through memory.
 template <class T> M7EMU_INLINE pack<typename bits_of<T>::type> bits(pack<T> x) {
-  pack<typename bits_of<T>::type> i;
-  std::memcpy(&i, &x, sizeof i);
-  return i;
+  using I = pack<typename bits_of<T>::type>;
+  I r;
+  M7EMU_EACH(I::parts, r.part[i] = reinterpret_cast<typename I::vector>(x.part[i]));
+  return r;
 }
-template <class T> M7EMU_INLINE pack<T> real(pack<typename bits_of<T>::type> i) {
-  pack<T> x;
-  std::memcpy(&x, &i, sizeof x);
-  return x;
+template <class T> M7EMU_INLINE pack<T> real(pack<typename bits_of<T>::type> x) {
+  using R = pack<T>;
+  R r;
+  M7EMU_EACH(R::parts, r.part[i] = reinterpret_cast<typename R::vector>(x.part[i]));
+  return r;
+}
+// Whether the highest bit of a real's bits is set in any lane.
+template <class T> M7EMU_INLINE bool any_sign(pack<typename bits_of<T>::type> x) {
+  auto all = x.part[0];
+  M7EMU_EACH(pack<T>::parts, all = all | x.part[i]);
+#if M7EMU_WIDTH == 64
+  return sizeof(T) == 8 ? _mm512_movepi64_mask(reinterpret_cast<__m512i>(all)) != 0
+                        : _mm512_movepi32_mask(reinterpret_cast<__m512i>(all)) != 0;
+#elif M7EMU_WIDTH == 32
+  return sizeof(T) == 8 ? _mm256_movemask_pd(reinterpret_cast<__m256d>(all)) != 0
+                        : _mm256_movemask_ps(reinterpret_cast<__m256>(all)) != 0;
+#elif defined(__SSE2__)
+  return sizeof(T) == 8 ? _mm_movemask_pd(reinterpret_cast<__m128d>(all)) != 0
+                        : _mm_movemask_ps(reinterpret_cast<__m128>(all)) != 0;
+#else
+  bool sign = false;
+  for (unsigned k = 0; k < sizeof all / sizeof all[0]; ++k)
+    sign |= (all[k] >> (8 * sizeof all[0] - 1)) != 0;
+  return sign;
+#endif
 }
 // Reals of whole numbers below 2**31, and back.
-M7EMU_INLINE pack<float> whole(pack<std::uint32_t> i) {
-  pack<float> r;
-  r.part[0] = __builtin_convertvector(reinterpret_cast<pack<std::int32_t>::vector>(i.part[0]),
-                                      pack<float>::vector);
+M7EMU_INLINE pack<float> whole(pack<std::uint32_t> x) {
+  using I = pack<std::int32_t>::vector;
+  using R = pack<float>;
+  R r;
+  M7EMU_EACH(R::parts, r.part[i] = __builtin_convertvector(reinterpret_cast<I>(x.part[i]),
+                                                           R::vector));
   return r;
 }
 M7EMU_INLINE pack<std::uint32_t> round_down(pack<float> x) {
-  pack<std::uint32_t> r;
-  r.part[0] = reinterpret_cast<pack<std::uint32_t>::vector>(
-      __builtin_convertvector(x.part[0], pack<std::int32_t>::vector));
+  using I = pack<std::uint32_t>;
+  using Signed = pack<std::int32_t>::vector;
+  I r;
+  M7EMU_EACH(I::parts, r.part[i] = reinterpret_cast<I::vector>(
+                           __builtin_convertvector(x.part[i], Signed)));
   return r;
 }
 
 template <class T> M7EMU_INLINE pack<T> load(const T *p) {
-  pack<T> x;
-  std::memcpy(&x, p, sizeof x);
+  using R = pack<T>;
+  R x;
+  M7EMU_EACH(R::parts, x.part[i] = *reinterpret_cast<const typename R::unaligned *>(
+                           p + i * R::per_vector));
   return x;
 }
 template <class T> M7EMU_INLINE void store(T *p, pack<T> x) {
-  std::memcpy(p, &x, sizeof x);
+  using R = pack<T>;
+  M7EMU_EACH(R::parts,
+             *reinterpret_cast<typename R::unaligned *>(p + i * R::per_vector) = x.part[i]);
 }
 
 // Conversion to another kind of real.
+M7EMU_INLINE pack<float>::vector narrow(pack<double>::vector low, pack<double>::vector high) {
+#if M7EMU_WIDTH == 64
+  return reinterpret_cast<__m512>(
+      _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_castps_pd(_mm512_cvtpd_ps(low))),
+                         _mm256_castps_pd(_mm512_cvtpd_ps(high)), 1));
+#elif M7EMU_WIDTH == 32
+  return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+#elif defined(__SSE2__)
+  return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+#else
+  pack<float>::vector r;
+  for (int i = 0; i < pack<double>::per_vector; ++i) {
+    r[i] = static_cast<float>(low[i]);
+    r[i + pack<double>::per_vector] = static_cast<float>(high[i]);
+  }
+  return r;
+#endif
+}
+template <int half> M7EMU_INLINE pack<double>::vector widen(pack<float>::vector x) {
+#if M7EMU_WIDTH == 64
+  return _mm512_cvtps_pd(half ? _mm512_extractf32x8_ps(x, 1) : _mm512_castps512_ps256(x));
+#elif M7EMU_WIDTH == 32
+  return _mm256_cvtps_pd(half ? _mm256_extractf128_ps(x, 1) : _mm256_castps256_ps128(x));
+#elif defined(__SSE2__)
+  return _mm_cvtps_pd(half ? _mm_movehl_ps(x, x) : x);
+#else
+  pack<double>::vector r;
+  for (int i = 0; i < pack<double>::per_vector; ++i)
+    r[i] = x[i + half * pack<double>::per_vector];
+  return r;
+#endif
+}
 M7EMU_INLINE pack<float> narrow(pack<double> x) {
   pack<float> r;
-#if M7EMU_WIDTH == 64
-  r.part[0] = reinterpret_cast<__m512>(
-      _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_castps_pd(_mm512_cvtpd_ps(x.part[0]))),
-                         _mm256_castps_pd(_mm512_cvtpd_ps(x.part[1])), 1));
-#elif M7EMU_WIDTH == 32
-  r.part[0] = _mm256_set_m128(_mm256_cvtpd_ps(x.part[1]), _mm256_cvtpd_ps(x.part[0]));
-#elif defined(__SSE2__)
-  r.part[0] = _mm_movelh_ps(_mm_cvtpd_ps(x.part[0]), _mm_cvtpd_ps(x.part[1]));
-#else
-  for (int i = 0; i < lanes; ++i)
-    r.part[0][i] =
-        static_cast<float>(x.part[i / pack<double>::per_vector][i % pack<double>::per_vector]);
-#endif
+  M7EMU_EACH(pack<float>::parts, r.part[i] = narrow(x.part[2 * i], x.part[2 * i + 1]));
   return r;
 }
 M7EMU_INLINE pack<double> widen(pack<float> x) {
   pack<double> r;
-#if M7EMU_WIDTH == 64
-  r.part[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(x.part[0]));
-  r.part[1] = _mm512_cvtps_pd(_mm512_extractf32x8_ps(x.part[0], 1));
-#elif M7EMU_WIDTH == 32
-  r.part[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(x.part[0]));
-  r.part[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(x.part[0], 1));
-#elif defined(__SSE2__)
-  r.part[0] = _mm_cvtps_pd(x.part[0]);
-  r.part[1] = _mm_cvtps_pd(_mm_movehl_ps(x.part[0], x.part[0]));
-#else
-  for (int i = 0; i < lanes; ++i)
-    r.part[i / pack<double>::per_vector][i % pack<double>::per_vector] = x.part[0][i];
-#endif
+  M7EMU_EACH(pack<float>::parts,
+             (r.part[2 * i] = widen<0>(x.part[i]), r.part[2 * i + 1] = widen<1>(x.part[i])));
   return r;
 }
 template <class To> M7EMU_INLINE pack<To> to(pack<float> x) {

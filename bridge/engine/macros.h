@@ -27,6 +27,9 @@
 #define M7EMU_SET portable
 #define M7EMU_WIDTH 16
 #endif
+#if !defined(M7EMU_VECTORS)
+#define M7EMU_VECTORS 1
+#endif
 #if defined(__GNUC__)
 #define M7EMU_INLINE inline __attribute__((always_inline))
 #else

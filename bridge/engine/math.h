@@ -129,6 +129,13 @@ template <class T> M7EMU_INLINE void decay(pack<T> x, pack<T> &left, pack<T> &lo
   lost = (R(T(1)) - e.power) - e.power * e.rest;
 }
 
+// exp(-x) of x >= 0 but for what is next to nothing.
+template <class T> M7EMU_INLINE pack<T> fading(pack<T> x) {
+  using R = pack<T>;
+  const exponential<T> e = exponential_parts<T>(max(R(T(0)) - x, R(real_traits<T>::exp_low)));
+  return e.power + e.power * e.rest;
+}
+
 // Natural logarithm of a positive normal number; that of the least one for all below.
 template <class T> M7EMU_INLINE pack<T> log_of(pack<T> x) {
   using R = pack<T>;
@@ -146,6 +153,22 @@ template <class T> M7EMU_INLINE pack<T> log_of(pack<T> x) {
   // ln((1 + s)/(1 - s)) = 2 s + s z series(z), and 2 s = f - s f
   const R tail = s * (f - z * polynomial(z, log_series(T())));
   return k * R(traits::ln2_high) + (f - (tail - k * R(traits::ln2_low)));
+}
+
+// Natural logarithm of a number that float holds, right to 1e-7 absolutely whatever its size.
+M7EMU_INLINE pack<double> rough_log(pack<double> x) {
+  using R = pack<float>;
+  using D = pack<double>;
+  using traits = real_traits<float>;
+  using I = decltype(bits<float>(R()));
+  const I shifted = bits<float>(to<float>(x)) + I(traits::one - traits::root_half);
+  const R m = real<float>((shifted & I(traits::mantissa_mask)) + I(traits::root_half));
+  const R k = whole(shifted >> traits::mantissa_bits) - R(127.0f);
+  const R f = m - R(1.0f);
+  const R s = f / (R(2.0f) + f);
+  const R z = s * s;
+  const R rest = f - s * (f - z * polynomial(z, log_series(0.0f)));
+  return to<double>(k) * D(0.69314718055994531) + to<double>(rest);
 }
 
 // Cube root of a non-negative number without a division; 0 below about the least normal number. A
@@ -166,17 +189,17 @@ M7EMU_INLINE pack<double> cube_root(pack<double> x) {
   g = g + g * e * (R(1.0 / 3.0) + e * (R(2.0 / 9.0) + e * R(14.0 / 81.0)));
   return select(x > R(1.0e-250), a * g * g, R(0.0));
 }
+// In float the guess is mended by a minimax polynomial of x g**3, and the root once more:
+// x**(1/3) = x g**2 (1 + 2/3 e).
 M7EMU_INLINE pack<float> cube_root(pack<float> x) {
   using R = pack<float>;
-  using I = decltype(bits<float>(x));
   const R a = max(x, R(1.0e-36f));
-  const I guess = I(1419902954u) - round_down(whole(bits<float>(a)) * R(1.0f / 3.0f));
-  R g = real<float>(guess);
-  R e = R(1.0f) - a * g * g * g;
-  g = g + g * e * (R(1.0f / 3.0f) + e * (R(2.0f / 9.0f) + e * R(14.0f / 81.0f)));
-  e = R(1.0f) - a * g * g * g;
-  g = g + g * e * (R(1.0f / 3.0f) + e * R(2.0f / 9.0f));
-  return select(x > R(1.0e-36f), a * g * g, R(0.0f));
+  R g = real<float>(round_down(R(1419924000.0f) - whole(bits<float>(a)) * R(1.0f / 3.0f)));
+  const R c = a * g * (g * g);
+  g = g * (R(1.55577324f) + c * (R(-0.776832036f) + c * R(0.221063701f)));
+  const R root = a * (g * g);
+  const R e = R(1.0f) - root * g;
+  return select(x > R(1.0e-36f), root + root * R(2.0f / 3.0f) * e, R(0.0f));
 }
 
 // x**(-1/3) to about 1e-4, for sizes that need no more; of a positive normal number.

@@ -4,6 +4,7 @@
 #include "cells.h"
 #include "math.h"
 #include "parameters.h"
+#include "properties.h"
 
 namespace m7emu {
 namespace M7EMU_SET {
@@ -15,7 +16,7 @@ namespace M7EMU_SET {
 // share `slack` stay. Returns whether any lane merges.
 template <int k, class T>
 M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switches,
-                                   pack<T> dry_radius, const Amounts<T> &x, T slack,
+                                   const Amounts<T> &x, T slack, pack<T> &virtual_molecules,
                                    pack<T> (&mass)[2], pack<T> (&number)[2]) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1)), two = R(T(2));
@@ -24,14 +25,19 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
     if (mass_index[k][species] >= 0)
       volume = volume + x.mass[mass_index[k][species]] * R(p.per_density[species]);
   const R count = x.number[k], middle = R(p.middle[k]), edge = R(p.edge[k]);
-  auto grown = (count > R(p.merging_number_min)) & (dry_radius > R(p.merging_radius_min));
-  R mean = volume / select(grown, count, one);
-  grown = grown & (mean > middle * R(T(1) + slack));
+  auto grown = (count > R(p.merging_number_min)) & (volume > middle * R(T(1) + slack) * count);
+  if (!any(grown) && !switches.older)
+    return false;
+  // The dry particle by M7's thresholds, in sizes of that of the upper edge.
+  Dry<T> dry;
+  dry_particle<k>(p, switches, x, virtual_molecules, dry);
+  const R size = dry.volume[k] * R(p.per_upper_volume[k]);
+  grown = grown & (size > R(p.least_size[k]));
   if (!any(grown))
     return false;
-  const R upper = R(p.upper_radius[k]);
-  const R radius = select(grown, dry_radius, upper);
-  const R t = log_of<T>(upper / radius) * R(p.per_ln_sigma[k]);
+  R mean = volume / select(grown, count, one);
+  const R third = R(T(1.0 / 3.0) * p.per_ln_sigma[k]);
+  const R t = zero - log_of<T>(select(grown, size, one)) * third;
   // Parts of a log-normal below and above the upper edge.
   const R tail = R(T(0.5)) * erfc_of<T>(max(t, zero - t) * R(T(0.70710678118654752)));
   const auto mostly_below = t > zero;
@@ -39,7 +45,7 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
   // "None" is the same for all precisions.
   auto none = below < R(T(real_traits<double>::epsilon));
   if (!switches.older)
-    none = none | (radius > R(T(10)) * upper);
+    none = none | (size > R(T(1000)));
   below = select(none, zero, below);
   above = select(none, one, above);
   mean = select(grown, mean, two * middle);
@@ -90,15 +96,15 @@ M7EMU_INLINE void merge_mode(pack<S> (&mass)[2], pack<S> (&number)[2], State<S> 
 
 template <class S, class T>
 M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches,
-                                const pack<T> (&dry_radius)[n_soluble], const Amounts<T> &x,
-                                T slack, State<S> &cells) {
+                                const Amounts<T> &x, T slack, pack<T> &virtual_molecules,
+                                State<S> &cells) {
   pack<T> mass[as + 1][2], number[as + 1][2];
   const bool from_ns =
-      merging_shares<ns>(p, switches, dry_radius[ns], x, slack, mass[ns], number[ns]);
+      merging_shares<ns>(p, switches, x, slack, virtual_molecules, mass[ns], number[ns]);
   const bool from_ks =
-      merging_shares<ks>(p, switches, dry_radius[ks], x, slack, mass[ks], number[ks]);
+      merging_shares<ks>(p, switches, x, slack, virtual_molecules, mass[ks], number[ks]);
   const bool from_as =
-      merging_shares<as>(p, switches, dry_radius[as], x, slack, mass[as], number[as]);
+      merging_shares<as>(p, switches, x, slack, virtual_molecules, mass[as], number[as]);
   const bool merges[] = {from_ns, from_ks, from_as};
   for (int k = as; k >= ns; --k) {
     if (!merges[k])

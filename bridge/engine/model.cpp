@@ -839,6 +839,8 @@ private:
       p.edge[k] = T(4.0 * pi / 3.0 * std::pow(edge, 3) * um3);
       p.upper_radius[k] = T(upper);
       p.per_ln_sigma[k] = T(1.0 / ln_sigma[k]);
+      p.per_upper_volume[k] = T(std::pow(p.radius_factor[k] / upper, 3));
+      p.least_size[k] = T(std::pow(s.merging_radius_min / upper, 3));
     }
     return p;
   }

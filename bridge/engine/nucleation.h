@@ -123,8 +123,8 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature
                               pack<double> &molecules) {
   using R = pack<double>;
   const R t = min(max(temperature, R(temperature_min)), R(temperature_max));
-  const R s = log_of<double>(min(max(saturation, R(saturation_min)), R(1.0)));
-  const R a = log_of<double>(min(max(gas, R(gas_min)), R(gas_max)));
+  const R s = rough_log(min(max(saturation, R(saturation_min)), R(1.0)));
+  const R a = rough_log(min(max(gas, R(gas_min)), R(gas_max)));
   R x, slope;
   critical_fraction(t, s, x, slope);
   x = x + a * slope;
@@ -139,8 +139,9 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature
     ln_cluster = ln_cluster + factor[k] * (R(c[0]) + t * (R(c[1]) + t * (R(c[2]) + t * R(c[3]))) +
                                            R(c[4]) * per_x);
   }
-  rate = exp_of<double>(min(max(ln_rate, R(-700.0)), R(25.0)));
-  const R cluster = exp_of<double>(min(max(ln_cluster, R(-700.0)), R(700.0)));
+  rate = to<double>(exp_of<float>(to<float>(min(max(ln_rate, R(-80.0)), R(25.0)))));
+  const pack<float> of_cluster = exp_of<float>(to<float>(min(max(ln_cluster, R(-80.0)), R(80.0))));
+  const R cluster = to<double>(of_cluster);
   molecules = x * cluster;
   limit(switches, temperature, saturation, gas, cluster, rate, molecules);
 }

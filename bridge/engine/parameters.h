@@ -47,6 +47,9 @@ template <class T> struct Parameters {
   T merging_number_min, merging_radius_min, least_merged;
   T middle[as + 1], edge[as + 1]; // [um3]
   T upper_radius[as + 1], per_ln_sigma[as + 1];
+  // Of the mean particle whose median radius is the upper one: 1/volume [um-3], and below what
+  // share of it there is no merging [1].
+  T per_upper_volume[as + 1], least_size[as + 1];
 };
 
 // Switches that a whole block has in common.

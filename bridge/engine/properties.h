@@ -178,7 +178,7 @@ M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &s
 }
 
 // Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt.
-template <int k, class T>
+template <int k, bool all, class T>
 M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
                                  const Amounts<T> &x, const Dry<T> &dry,
                                  const Droplets<T> &droplets, Sizes<T> &sizes) {
@@ -210,7 +210,8 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
       water = select(here, taken * R(T(1.0e-6)), water);
     }
   }
-  sizes.water[k] = water;
+  if constexpr (all)
+    sizes.water[k] = water;
   sizes.wet_radius[k] = median_radius(p, k, volume);
   sizes.density[k] = quotient(mass, space);
 }
@@ -230,18 +231,9 @@ M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> 
   sizes.wet_radius[k] = median_radius(p, k, volume);
 }
 
-// Dry particles of NS to AS, all that merging needs.
-template <class T>
-M7EMU_FUNCTION void dry_particles(const Parameters<T> &p, const Switches &switches,
-                                  const Amounts<T> &x, pack<T> &virtual_molecules, Dry<T> &dry) {
-  dry_particle<ns>(p, switches, x, virtual_molecules, dry);
-  dry_particle<ks>(p, switches, x, virtual_molecules, dry);
-  dry_particle<as>(p, switches, x, virtual_molecules, dry);
-}
-
-// Sizes, densities and water of all modes. `dissolve` tells what solution a
-// particle of so many molecules becomes: the exact fit, or a network's.
-template <class T, class Dissolve>
+// Sizes, densities and water of all modes; wet radii and densities alone if not `all`. `dissolve`
+// tells what solution a particle of so many molecules becomes: the exact fit, or a network's.
+template <bool all, class T, class Dissolve>
 M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
                                         const Solution<T> &solution, const Amounts<T> &x,
                                         const Dissolve &dissolve, pack<T> &virtual_molecules,
@@ -249,17 +241,21 @@ M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &
   using R = pack<T>;
   Dry<T> dry;
   Droplets<T> droplets;
-  dry_particles(p, switches, x, virtual_molecules, dry);
+  dry_particle<ns>(p, switches, x, virtual_molecules, dry);
+  dry_particle<ks>(p, switches, x, virtual_molecules, dry);
+  dry_particle<as>(p, switches, x, virtual_molecules, dry);
   dry_particle<cs>(p, switches, x, virtual_molecules, dry);
-  for (int k = ns; k <= cs; ++k) {
-    const auto acid = dry.molecules[k] > R(T(0));
-    dissolve(select(acid, dry.molecules[k], R(T(1.0e3))), droplets.percent[k], droplets.density[k]);
-    sizes.dry_radius[k] = median_radius(p, k, dry.volume[k]);
-  }
-  wet_particle<ns>(p, solution, x, dry, droplets, sizes);
-  wet_particle<ks>(p, solution, x, dry, droplets, sizes);
-  wet_particle<as>(p, solution, x, dry, droplets, sizes);
-  wet_particle<cs>(p, solution, x, dry, droplets, sizes);
+  pack<T> molecules[n_soluble];
+  for (int k = ns; k <= cs; ++k)
+    molecules[k] = select(dry.molecules[k] > R(T(0)), dry.molecules[k], R(T(1.0e3)));
+  dissolve(molecules, droplets.percent, droplets.density);
+  if constexpr (all)
+    for (int k = ns; k <= cs; ++k)
+      sizes.dry_radius[k] = median_radius(p, k, dry.volume[k]);
+  wet_particle<ns, all>(p, solution, x, dry, droplets, sizes);
+  wet_particle<ks, all>(p, solution, x, dry, droplets, sizes);
+  wet_particle<as, all>(p, solution, x, dry, droplets, sizes);
+  wet_particle<cs, all>(p, solution, x, dry, droplets, sizes);
   insoluble_particle<ki>(p, x, sizes);
   insoluble_particle<ai>(p, x, sizes);
   insoluble_particle<ci>(p, x, sizes);

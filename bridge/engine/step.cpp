@@ -17,6 +17,13 @@ constexpr double temperature_low = 50.0, temperature_high = 1000.0; // [K]
 constexpr double humidity_slack = 1.0e-6;                           // [1]
 constexpr double extrapolating = 0.0, outside = 0.5; // of the range of a network's feature [1]
 
+// Packs that go through the parts of the step together, if the host gives as many cells.
+#if defined(M7EMU_SCALAR)
+constexpr int packs_together = 1;
+#else
+constexpr int packs_together = 4;
+#endif
+
 template <class S> struct limit_bits;
 template <> struct limit_bits<double> {
   static constexpr std::uint64_t exponent = 0x7ff0000000000000ull;
@@ -50,158 +57,181 @@ constexpr double harmless(int input) {
   return input == pressure ? 1.0e5 : input == temperature ? 280.0 : 0.0;
 }
 
-template <class S> struct Lanes {
-  alignas(64) S value[n_input][lanes];
-  bool valid[lanes];
-  bool all_valid;
-
-  void refuse(int lane) {
-    valid[lane] = all_valid = false;
-    for (int i = 0; i < n_input; ++i)
-      value[i][lane] = S(harmless(i));
-  }
+// Where the fields of the first of `lanes` columns are; those of the air, and what comes after the
+// step, may be missing.
+template <class S> struct Columns {
+  const S *air[gas];
+  S *h2so4, *mass, *number, *wet_radius, *dry_radius, *density, *water;
+  std::size_t plane; // reals from one field of an array to the next
 };
 
-// Columns of a field; the lanes beyond the last repeat it. A missing field is 0.
-template <class S> M7EMU_INLINE void gather(const S *field, std::size_t at, int count, S *lane) {
-  if (!field) {
-    store(lane, pack<S>(S(0)));
-  } else if (count == lanes) {
-    store(lane, load(field + at));
-  } else {
-    for (int i = 0; i < lanes; ++i)
-      lane[i] = field[at + static_cast<std::size_t>(i < count ? i : count - 1)];
-  }
-}
-
-template <class S>
-M7EMU_INLINE void scatter(const Lanes<S> &in, int count, pack<S> x, S *field, std::size_t at) {
-  if (!field)
-    return;
-  if (count == lanes && in.all_valid) {
-    store(field + at, x);
-    return;
-  }
-  alignas(64) S lane[lanes];
-  store(lane, x);
-  for (int i = 0; i < count; ++i)
-    if (in.valid[i])
-      field[at + static_cast<std::size_t>(i)] = lane[i];
-}
-
-// Find lanes with an input that is not finite or out of its range, looking at bits before values: a
-// comparison with a NaN could raise a host's floating-point trap.
-template <class S> M7EMU_INLINE void check(Lanes<S> &in) {
-  using R = pack<S>;
-  using I = decltype(bits<S>(R()));
+// Bits of S of which the highest is set where a number is not finite or out of its range: looked at
+// before its value, as a comparison with a NaN could raise a host's floating-point trap.
+template <class S> M7EMU_INLINE auto out_of_range(pack<S> x) {
+  using I = decltype(bits<S>(x));
   using limit = limit_bits<S>;
-  in.all_valid = true;
-  for (int i = 0; i < lanes; ++i)
-    in.valid[i] = true;
-  I signs = I(0);
-  for (int i = 0; i < n_input; ++i)
-    signs = signs | ((bits<S>(load(in.value[i])) & I(limit::exponent)) + I(limit::overflow));
-  typename bits_of<S>::type sign[lanes];
-  std::memcpy(sign, &signs, sizeof sign);
-  typename bits_of<S>::type together = 0;
-  for (int i = 0; i < lanes; ++i)
-    together |= sign[i];
-  if (together >> limit::sign)
-    for (int i = 0; i < lanes; ++i)
-      if (sign[i] >> limit::sign)
-        in.refuse(i);
-  const R p = load(in.value[pressure]), t = load(in.value[temperature]);
-  const R h = load(in.value[relative_humidity]);
+  return (bits<S>(x) & I(limit::exponent)) + I(limit::overflow);
+}
+// By how much pressure, temperature and humidity are out of theirs.
+template <class S>
+M7EMU_INLINE auto out_of_bounds(pack<S> p, pack<S> t, pack<S> h) {
+  using R = pack<S>;
   const R p_off = max(R(S(pressure_low)) - p, p - R(S(pressure_high)));
   const R t_off = max(R(S(temperature_low)) - t, t - R(S(temperature_high)));
   const R h_off = max(R(S(0)) - h, h - R(S(1)));
-  if (any((p_off > R(S(0))) | (t_off > R(S(0))) | (h_off > R(S(humidity_slack))))) {
-    alignas(64) S off[3][lanes];
-    store(off[0], p_off);
-    store(off[1], t_off);
-    store(off[2], h_off);
-    for (int i = 0; i < lanes; ++i)
-      if (off[0][i] > S(0) || off[1][i] > S(0) || off[2][i] > S(humidity_slack))
-        in.refuse(i);
-  }
+  return (p_off > R(S(0))) | (t_off > R(S(0))) | (h_off > R(S(humidity_slack)));
 }
 
-template <class S> M7EMU_INLINE pack<double> within(const Lanes<S> &in, int input) {
+template <class S> M7EMU_INLINE void read(const S *field, pack<S> &x) {
+  x = field ? load(field) : pack<S>(S(0));
+}
+
+// Read `lanes` columns; tells whether all is well with what they hold: no number out of its range,
+// nothing negative.
+template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &passage) {
+  using R = pack<S>;
   using D = pack<double>;
-  return min(max(to<double>(load(in.value[input])), D(0.0)), D(1.0));
+  R given[gas];
+  for (int i = 0; i < gas; ++i)
+    read(at.air[i], given[i]);
+  auto wrong = out_of_range<S>(given[0]);
+  for (int i = 1; i < gas; ++i)
+    wrong = wrong | out_of_range<S>(given[i]);
+  State<S> &cells = passage.cells;
+  const auto amount = [&wrong](const S *field) {
+    const R x = load(field);
+    wrong = wrong | out_of_range<S>(x) | bits<S>(x);
+    return x;
+  };
+  cells.gas = amount(at.h2so4);
+  for (int i = 0; i < n_mass; ++i)
+    cells.mass[i] = amount(at.mass + i * at.plane);
+  for (int i = 0; i < n_mode; ++i)
+    cells.number[i] = amount(at.number + i * at.plane);
+  if (any_sign<S>(wrong) ||
+      any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
+    return false;
+
+  Air &air = passage.air;
+  const auto within = [](R x) { return min(max(to<double>(x), D(0.0)), D(1.0)); };
+  air.pressure = to<double>(given[pressure]);
+  air.temperature = to<double>(given[temperature]);
+  air.relative_humidity = within(given[relative_humidity]);
+  air.cloud_fraction = within(given[cloud_fraction]);
+  air.production = to<double>(given[production]);
+  air.forest_fraction = to<double>(given[forest_fraction]);
+  air.boundary_layer = to<double>(given[boundary_layer]);
+  passage.guard = Guard();
+  return true;
 }
 
-// Take negative amounts as 0 and count them.
-template <class S> M7EMU_INLINE pack<S> clip(const S *lane, pack<S> &negatives) {
-  using R = pack<S>;
-  const R x = load(lane), zero = R(S(0));
-  negatives = negatives + select(x < zero, R(S(1)), zero);
-  return max(x, zero);
-}
-
-template <class S, class Block>
-M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::size_t at,
-                             int count) {
-  using R = pack<S>;
-  const std::size_t plane =
-      static_cast<std::size_t>(block.kbdim) * static_cast<std::size_t>(block.klev);
-  Lanes<S> in;
-  gather(block.pressure, at, count, in.value[pressure]);
-  gather(block.temperature, at, count, in.value[temperature]);
-  gather(block.relative_humidity, at, count, in.value[relative_humidity]);
-  gather(block.cloud_fraction, at, count, in.value[cloud_fraction]);
-  gather(block.h2so4_production, at, count, in.value[production]);
-  gather(block.forest_fraction, at, count, in.value[forest_fraction]);
-  gather(block.boundary_layer, at, count, in.value[boundary_layer]);
-  gather(block.ion_pair_production, at, count, in.value[ion_pair_production]);
-  gather<S>(block.h2so4, at, count, in.value[gas]);
+template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
+  store(at.h2so4, passage.cells.gas);
   for (int i = 0; i < n_mass; ++i)
-    gather<S>(block.mass + i * plane, at, count, in.value[mass + i]);
-  for (int i = 0; i < n_mode; ++i)
-    gather<S>(block.number + i * plane, at, count, in.value[number + i]);
-  check(in);
-
-  Air air;
-  air.pressure = to<double>(load(in.value[pressure]));
-  air.temperature = to<double>(load(in.value[temperature]));
-  air.relative_humidity = within(in, relative_humidity);
-  air.cloud_fraction = within(in, cloud_fraction);
-  air.production = to<double>(load(in.value[production]));
-  air.forest_fraction = to<double>(load(in.value[forest_fraction]));
-  air.boundary_layer = to<double>(load(in.value[boundary_layer]));
-  State<S> cells;
-  R negatives = R(S(0));
-  cells.gas = clip(in.value[gas], negatives);
-  for (int i = 0; i < n_mass; ++i)
-    cells.mass[i] = clip(in.value[mass + i], negatives);
-  for (int i = 0; i < n_mode; ++i)
-    cells.number[i] = clip(in.value[number + i], negatives);
-
-  Sizes<Precision::size> sizes;
-  pack<double> water[n_soluble]; // [kg m-3]
-  Guard guard;
-  advance<S>(program, block.timestep, air, cells, sizes, water, guard);
-
-  scatter(in, count, cells.gas, block.h2so4, at);
-  for (int i = 0; i < n_mass; ++i)
-    scatter(in, count, cells.mass[i], block.mass + i * plane, at);
+    store(at.mass + i * at.plane, passage.cells.mass[i]);
   for (int k = 0; k < n_mode; ++k)
-    scatter(in, count, cells.number[k], block.number + k * plane, at);
-  if (block.wet_radius)
+    store(at.number + k * at.plane, passage.cells.number[k]);
+  const Sizes<Precision::size> &sizes = passage.particles.sizes;
+  if (at.wet_radius)
     for (int k = 0; k < n_mode; ++k)
-      scatter(in, count, to<S>(sizes.wet_radius[k]), block.wet_radius + k * plane, at);
-  if (block.dry_radius)
+      store(at.wet_radius + k * at.plane, to<S>(sizes.wet_radius[k]));
+  if (at.dry_radius)
     for (int k = 0; k < n_soluble; ++k)
-      scatter(in, count, to<S>(sizes.dry_radius[k]), block.dry_radius + k * plane, at);
-  if (block.density)
+      store(at.dry_radius + k * at.plane, to<S>(sizes.dry_radius[k]));
+  if (at.density)
     for (int k = 0; k < n_mode; ++k)
-      scatter(in, count, to<S>(sizes.density[k]), block.density + k * plane, at);
-  if (block.water)
+      store(at.density + k * at.plane, to<S>(sizes.density[k]));
+  if (at.water)
     for (int k = 0; k < n_soluble; ++k)
-      scatter(in, count, to<S>(water[k]), block.water + k * plane, at);
+      store(at.water + k * at.plane, to<S>(passage.water[k]));
+}
 
-  // Most blocks are fine throughout.
-  if (in.all_valid && !any(guard.excess > pack<float>(0.0f)) && !any(negatives > R(S(0)))) {
+// Columns with something to mend: too few of them, numbers out of range, negative amounts. They are
+// copied, the lanes beyond the last repeating it, and what is wrong replaced.
+template <class S> struct Mended {
+  enum { n_output = n_input + 2 * (n_mode + n_soluble) };
+  alignas(64) S value[n_output][lanes];
+  bool valid[lanes];
+  std::int32_t negatives[lanes];
+  Columns<S> columns;
+
+  void gather(const S *field, int input, int count) {
+    for (int i = 0; i < lanes; ++i)
+      value[input][i] = field ? field[i < count ? i : count - 1] : S(0);
+  }
+
+  Mended(const Columns<S> &at, int count) {
+    for (int i = 0; i < gas; ++i) {
+      gather(at.air[i], i, count);
+      columns.air[i] = value[i];
+    }
+    gather(at.h2so4, gas, count);
+    for (int i = 0; i < n_mass; ++i)
+      gather(at.mass + i * at.plane, mass + i, count);
+    for (int i = 0; i < n_mode; ++i)
+      gather(at.number + i * at.plane, number + i, count);
+    columns.h2so4 = value[gas];
+    columns.mass = value[mass];
+    columns.number = value[number];
+    columns.wet_radius = value[n_input];
+    columns.dry_radius = columns.wet_radius + n_mode * lanes;
+    columns.density = columns.dry_radius + n_soluble * lanes;
+    columns.water = columns.density + n_mode * lanes;
+    columns.plane = lanes;
+    for (int i = 0; i < lanes; ++i)
+      mend(i);
+  }
+
+  void mend(int lane) {
+    using limit = limit_bits<S>;
+    typename bits_of<S>::type wrong = 0;
+    for (int i = 0; i < n_input; ++i) {
+      typename bits_of<S>::type number_bits;
+      std::memcpy(&number_bits, &value[i][lane], sizeof number_bits);
+      wrong |= (number_bits & limit::exponent) + limit::overflow;
+    }
+    const S p = value[pressure][lane], t = value[temperature][lane];
+    const S h = value[relative_humidity][lane];
+    valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) && p <= S(pressure_high) &&
+                  t >= S(temperature_low) && t <= S(temperature_high) &&
+                  h >= S(-humidity_slack) && h - S(1) <= S(humidity_slack);
+    negatives[lane] = 0;
+    for (int i = 0; i < n_input; ++i) {
+      S &x = value[i][lane];
+      if (!valid[lane]) {
+        x = S(harmless(i));
+      } else if (i >= gas && !(x > S(0))) {
+        negatives[lane] += x < S(0);
+        x = S(0);
+      }
+    }
+  }
+
+  void scatter(const S *lane, S *field, int count) const {
+    for (int i = 0; i < count; ++i)
+      if (valid[i])
+        field[i] = lane[i];
+  }
+  void scatter(const S *from, S *array, int n, std::size_t plane, int count) const {
+    for (int i = 0; array && i < n; ++i)
+      scatter(from + i * lanes, array + i * plane, count);
+  }
+  void put_back(const Columns<S> &at, int count) const {
+    scatter(columns.h2so4, at.h2so4, count);
+    scatter(columns.mass, at.mass, n_mass, at.plane, count);
+    scatter(columns.number, at.number, n_mode, at.plane, count);
+    scatter(columns.wet_radius, at.wet_radius, n_mode, at.plane, count);
+    scatter(columns.dry_radius, at.dry_radius, n_soluble, at.plane, count);
+    scatter(columns.density, at.density, n_mode, at.plane, count);
+    scatter(columns.water, at.water, n_soluble, at.plane, count);
+  }
+};
+
+// What became of the cells; `mended` is null where nothing was.
+template <class S, class Block>
+M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Guard &guard,
+                           const Mended<S> *mended) {
+  if (!mended && !any(guard.excess > pack<float>(0.0f))) { // most blocks
     static_assert(M7EMU_FLAG_FINE == 0);
     const std::size_t cells_here = static_cast<std::size_t>(count);
     if (block.flag)
@@ -212,33 +242,78 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
       std::memset(block.negatives + at, 0, cells_here * sizeof *block.negatives);
     return;
   }
-  alignas(64) S counted[lanes];
   alignas(64) float excess[lanes];
-  store(counted, negatives);
   store(excess, guard.excess);
   for (int i = 0; i < count; ++i) {
     const std::size_t cell = at + static_cast<std::size_t>(i);
+    const bool valid = !mended || mended->valid[i];
     if (block.flag)
-      block.flag[cell] = !in.valid[i]                       ? M7EMU_FLAG_INVALID
+      block.flag[cell] = !valid                             ? M7EMU_FLAG_INVALID
                          : excess[i] > float(outside)       ? M7EMU_FLAG_OUTSIDE
                          : excess[i] > float(extrapolating) ? M7EMU_FLAG_EXTRAPOLATING
                                                             : M7EMU_FLAG_FINE;
     if (block.uncertainty)
-      block.uncertainty[cell] = in.valid[i] ? S(0) : S(1);
+      block.uncertainty[cell] = valid ? S(0) : S(1);
     if (block.negatives)
-      block.negatives[cell] = in.valid[i] ? static_cast<std::int32_t>(counted[i]) : 0;
+      block.negatives[cell] = mended ? mended->negatives[i] : 0;
   }
 }
 
+template <class S, class Block>
+M7EMU_INLINE Columns<S> columns_of(const Block &block, std::size_t at) {
+  const auto here = [at](auto *field) { return field ? field + at : nullptr; };
+  return {{here(block.pressure), here(block.temperature), here(block.relative_humidity),
+           here(block.cloud_fraction), here(block.h2so4_production), here(block.forest_fraction),
+           here(block.boundary_layer), here(block.ion_pair_production)},
+          block.h2so4 + at,
+          block.mass + at,
+          block.number + at,
+          here(block.wet_radius),
+          here(block.dry_radius),
+          here(block.density),
+          here(block.water),
+          static_cast<std::size_t>(block.kbdim) * static_cast<std::size_t>(block.klev)};
+}
+
+template <class S, class Block>
+M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, std::size_t at,
+                                  int count, const Columns<S> &columns, Passage<S> &passage) {
+  Mended<S> mended(columns, count);
+  take(mended.columns, passage);
+  advance(program, block.timestep, &passage, 1);
+  put(passage, mended.columns);
+  mended.put_back(columns, count);
+  report(block, at, count, passage.guard, &mended);
+}
+
 template <class S, class Block> void step_block(const Program &program, const Block &block) {
+  Passage<S> passage[packs_together];
+  Columns<S> columns[packs_together];
+  std::size_t place[packs_together];
+  int waiting = 0;
+  const auto step_waiting = [&]() {
+    advance(program, block.timestep, passage, waiting);
+    for (int i = 0; i < waiting; ++i) {
+      put(passage[i], columns[i]);
+      report<S>(block, place[i], lanes, passage[i].guard, nullptr);
+    }
+    waiting = 0;
+  };
   for (int level = 0; level < block.klev; ++level)
     for (int column = 0; column < block.kproma; column += lanes) {
       const std::size_t at =
           static_cast<std::size_t>(level) * static_cast<std::size_t>(block.kbdim) +
           static_cast<std::size_t>(column);
       const int left = block.kproma - column;
-      step_lanes<S>(program, block, at, left < lanes ? left : lanes);
+      columns[waiting] = columns_of<S>(block, at);
+      place[waiting] = at;
+      if (left < lanes || !take(columns[waiting], passage[waiting]))
+        mend_and_step(program, block, at, left < lanes ? left : lanes, columns[waiting],
+                      passage[waiting]);
+      else if (++waiting == packs_together)
+        step_waiting();
     }
+  step_waiting();
 }
 
 #define M7EMU_STRING(x) #x

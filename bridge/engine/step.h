@@ -38,15 +38,21 @@ template <class T> struct Dissolve {
   const Solution<T> &solution;
   bool learned;
 
-  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> &percent, pack<T> &density) const {
+  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble],
+                               pack<T> (&percent)[n_soluble],
+                               pack<T> (&density)[n_soluble]) const {
+    using R = pack<T>;
     if (!learned) {
-      sulfuric_solution(p, solution, molecules, percent, density);
+      for (int k = 0; k < n_soluble; ++k)
+        sulfuric_solution(p, solution, molecules[k], percent[k], density[k]);
       return;
     }
-    using R = pack<T>;
-    const R u = (log_of<T>(molecules) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
-    percent = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
-    density = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
+    for (int k = 0; k < n_soluble; ++k) {
+      const R u = (log_of<T>(molecules[k]) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
+      percent[k] =
+          min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+      density[k] = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
+    }
   }
 };
 
@@ -142,31 +148,33 @@ M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const 
 template <class S> struct Particles {
   using size = Precision::size;
   using kernel_real = Precision::kernel;
-  const Program &program;
-  const Air &air;
-  Guard &guard;
   Solution<size> solution;
-  pack<size> virtual_molecules = pack<size>(size(0));
+  pack<size> virtual_molecules;
   Sizes<size> sizes;
   pack<float> learned[n_particle_targets];
 
-  M7EMU_INLINE Particles(const Program &program, const Air &air, Guard &guard)
-      : program(program), air(air), guard(guard) {
+  M7EMU_FUNCTION void wet(const Program &program, const Air &air, Guard &guard) {
+    virtual_molecules = pack<size>(size(0));
     wetting(program, air, solution, guard);
   }
 
-  M7EMU_FUNCTION void properties(const Amounts<size> &x) {
+  // All of them, or what rates need.
+  template <bool all>
+  M7EMU_FUNCTION void properties(const Program &program, const Amounts<size> &x) {
     const Parameters<size> &p = parameters<size>(program);
     const Dissolve<size> dissolve{p, solution, program.water != nullptr};
-    particle_properties(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
+    particle_properties<all>(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
   }
 
   // Evaluate the networks of the rates below, for the sizes there are.
-  M7EMU_FUNCTION void rates() { learned_rates(program, air, sizes, learned, guard); }
+  M7EMU_FUNCTION void rates(const Program &program, const Air &air, Guard &guard) {
+    learned_rates(program, air, sizes, learned, guard);
+  }
 
   // `ns_too`: also the kernels of NS where the mode is empty.
   template <class T>
-  M7EMU_FUNCTION void kernels(const Amounts<size> &x, bool ns_too, pack<T> (&kernel)[n_pair]) {
+  M7EMU_FUNCTION void kernels(const Program &program, const Air &air, const Amounts<size> &x,
+                              bool ns_too, pack<T> (&kernel)[n_pair]) const {
     if (!program.switches.coagulation) {
       for (int pair = 0; pair < n_pair; ++pair)
         kernel[pair] = pack<T>(T(0));
@@ -192,7 +200,8 @@ template <class S> struct Particles {
 
   // Sinks of so many particles [s-1].
   template <class T>
-  M7EMU_FUNCTION void sinks(const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) {
+  M7EMU_FUNCTION void sinks(const Program &program, const Air &air,
+                            const pack<T> (&number)[n_mode], pack<T> (&sink)[n_mode]) const {
     pack<T> radius[n_mode];
     convert(sizes.wet_radius, radius);
     if (program.condensation)
@@ -205,7 +214,8 @@ template <class S> struct Particles {
   }
 
   // Molecules that coat the mean insoluble particle [1].
-  template <class T> M7EMU_FUNCTION void coats(pack<T> (&coat)[n_insoluble]) {
+  template <class T>
+  M7EMU_FUNCTION void coats(const Program &program, pack<T> (&coat)[n_insoluble]) const {
     pack<T> radius[n_mode];
     convert(sizes.wet_radius, radius);
     if (program.ageing)
@@ -217,124 +227,172 @@ template <class S> struct Particles {
   }
 
   // Merge what has outgrown its mode.
-  M7EMU_FUNCTION void merging(double slack, State<S> &cells) {
+  M7EMU_FUNCTION void merging(const Program &program, double slack, State<S> &cells) {
     using merging_real = Precision::merging;
-    Dry<merging_real> dry;
     Amounts<merging_real> now;
-    pack<merging_real> dry_radius[n_soluble];
     pack<merging_real> kept = to<merging_real>(virtual_molecules);
-    const Parameters<merging_real> &p = parameters<merging_real>(program);
     convert(cells, now);
-    dry_particles(p, program.switches, now, kept, dry);
-    for (int k = ns; k <= as; ++k)
-      dry_radius[k] = median_radius(p, k, dry.volume[k]);
+    merge_modes(parameters<merging_real>(program), program.switches, now, merging_real(slack), kept,
+                cells);
     virtual_molecules = to<size>(kept);
-    merge_modes(p, program.switches, dry_radius, now, merging_real(slack), cells);
   }
 };
 
-// M7's own step: each process in turn.
+// What a step of `lanes` cells holds from one of its parts to the next. S is the host's precision.
+template <class S> struct Passage {
+  Air air;
+  State<S> cells;
+  Guard guard;
+  Particles<S> particles;
+  Amounts<Precision::size> seen; // the cells, as formulas see them
+  pack<Precision::number> kernel[n_pair];
+  pack<S> condensed[n_mode];
+  pack<double> sink;            // of all modes [s-1]
+  pack<double> gas;             // left by condensation [cm-3]
+  pack<double> water[n_soluble]; // after the step [kg m-3]
+};
+
+// Parts of the step, each for one passage: the engine takes several passages through a part before it
+// goes on, so that the part's instructions are fetched once.
+
+// The air's production is bounded here: the gas must cover what other processes take out of it.
 template <class S>
-M7EMU_FUNCTION void single_step(const Program &program, double timestep, Air &air,
-                                Particles<S> &particles, State<S> &cells, Guard &guard) {
+M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c) {
   using D = pack<double>;
-  using sink_real = Precision::sink;
-  using number_real = Precision::number;
-  const Switches &switches = program.switches;
   const D dt = D(timestep);
-  D gas = to<double>(cells.gas);
-  if (switches.older) {
-    gas = max(gas + air.production * dt, D(0.0));
+  Air &air = c.air;
+  if (program.switches.production_in_gas)
+    air.production = D(0.0);
+  c.gas = to<double>(c.cells.gas);
+  air.production = max(air.production, D(0.0) - c.gas / dt);
+  if (program.stages == 0 && program.switches.older) {
+    c.gas = max(c.gas + air.production * dt, D(0.0));
     air.production = D(0.0);
   }
-  Amounts<Precision::size> x;
-  convert(cells, x);
-  particles.properties(x);
-  particles.rates();
-  pack<number_real> kernel[n_pair];
-  particles.kernels(x, false, kernel);
+  c.particles.wet(program, air, c.guard);
+}
 
-  D total = D(0.0);
-  pack<S> condensed[n_mode];
+template <bool all, class S>
+M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
+  convert(c.cells, c.seen);
+  c.particles.template properties<all>(program, c.seen);
+}
+
+template <class S> M7EMU_FUNCTION void find_rates(const Program &program, Passage<S> &c) {
+  c.particles.rates(program, c.air, c.guard);
+  c.particles.kernels(program, c.air, c.seen, false, c.kernel);
+}
+
+template <class S>
+M7EMU_FUNCTION void condense_gas(const Program &program, double timestep, Passage<S> &c) {
+  using D = pack<double>;
+  using sink_real = Precision::sink;
+  const Switches &switches = program.switches;
+  c.sink = D(0.0);
   if (switches.condensation) {
     pack<sink_real> number[n_mode], sink[n_mode];
     D rate[n_mode];
-    convert(x.number, number);
-    particles.sinks(number, sink);
+    convert(c.seen.number, number);
+    c.particles.sinks(program, c.air, number, sink);
     convert(sink, rate);
     for (int k = 0; k < n_mode; ++k)
-      total = total + rate[k];
-    condense(switches, timestep, air, rate, total, gas, condensed);
+      c.sink = c.sink + rate[k];
+    condense(switches, timestep, c.air, rate, c.sink, c.gas, c.condensed);
     for (int k = 0; k < n_soluble; ++k)
-      cells.mass[so4_ns + k] = cells.mass[so4_ns + k] + condensed[k];
+      c.cells.mass[so4_ns + k] = c.cells.mass[so4_ns + k] + c.condensed[k];
   } else {
-    gas = max(gas + air.production * dt, D(0.0));
+    c.gas = max(c.gas + c.air.production * D(timestep), D(0.0));
     for (int k = 0; k < n_mode; ++k)
-      condensed[k] = pack<S>(S(0));
+      c.condensed[k] = pack<S>(S(0));
   }
+}
 
-  D taken, formed;
-  nucleate(program.nucleation, switches, timestep, air, total, gas, taken, formed, guard);
-  cells.gas = to<S>(gas - taken);
-
+template <class S>
+M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Passage<S> &c) {
+  using number_real = Precision::number;
+  pack<double> taken, formed;
+  nucleate(program.nucleation, program.switches, timestep, c.air, c.sink, c.gas, taken, formed,
+           c.guard);
+  c.cells.gas = to<S>(c.gas - taken);
   pack<number_real> coat[n_insoluble];
-  particles.coats(coat);
-  coagulate_and_age(parameters<number_real>(program), switches, number_real(timestep), kernel, coat,
-                    condensed, to<S>(taken), to<S>(formed), cells);
-  if (switches.condensation || switches.coagulation)
-    particles.merging(0.0, cells);
+  c.particles.coats(program, coat);
+  coagulate_and_age(parameters<number_real>(program), program.switches, number_real(timestep),
+                    c.kernel, coat, c.condensed, to<S>(taken), to<S>(formed), c.cells);
+}
+
+template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> &c) {
+  if (program.switches.condensation || program.switches.coagulation)
+    c.particles.merging(program, 0.0, c.cells);
 }
 
 // The step in stages; nucleation is exact there.
 template <class S>
-M7EMU_FUNCTION void staged_step(const Program &program, double timestep, const Air &air,
-                                Particles<S> &particles, State<S> &cells) {
+M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage<S> &c) {
   using T = float;
   using R = pack<T>;
   const Switches &switches = program.switches;
-  const R bound = exp_of<T>(nucleation_bound(air));
+  const R bound = exp_of<T>(nucleation_bound(c.air));
   bool has_burst = false;
   Burst burst;
-  particles.merging(merging_slack, cells);
+  c.particles.merging(program, merging_slack, c.cells);
   for (int i = 0; i < program.stages; ++i) {
-    Amounts<T> x;
-    convert(cells, x);
-    particles.properties(x);
-    particles.rates();
+    size_up<true>(program, c);
+    c.particles.rates(program, c.air, c.guard);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
-    particles.kernels(x, true, kernel);
+    c.particles.kernels(program, c.air, c.seen, true, kernel);
     for (int k = 0; k < n_mode; ++k)
       one_each[k] = R(switches.condensation ? T(1) : T(0));
-    particles.sinks(one_each, sink);
-    particles.coats(coat);
+    c.particles.sinks(program, c.air, one_each, sink);
+    c.particles.coats(program, coat);
     stage(parameters<T>(program), switches, timestep, timestep / program.stages, program.strides,
-          air, x, particles.sizes, particles.virtual_molecules, sink, kernel, coat, bound,
-          has_burst, burst, cells);
+          c.air, c.seen, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
+          bound, has_burst, burst, c.cells);
   }
 }
 
-// S is the host's precision. The air's production is bounded here: the gas must cover what other
-// processes take out of it.
+template <class S> M7EMU_FUNCTION void finish(const Program &program, Passage<S> &c) {
+  size_up<true>(program, c);
+  convert(c.particles.sizes.water, c.water);
+  salt_water<as>(program.double_precision, c.particles.solution, c.cells, c.water[as]);
+  salt_water<cs>(program.double_precision, c.particles.solution, c.cells, c.water[cs]);
+}
+
+// M7's own step, or that in stages, of so many passages.
+template <class S>
+M7EMU_FUNCTION void advance(const Program &program, double timestep, Passage<S> *passage, int n) {
+  const auto each = [&](const auto &part) {
+    for (int i = 0; i < n; ++i)
+      part(passage[i]);
+  };
+  each([&](Passage<S> &c) { begin(program, timestep, c); });
+  if (program.stages > 0) {
+    each([&](Passage<S> &c) { staged_step(program, timestep, c); });
+  } else {
+    each([&](Passage<S> &c) { size_up<false>(program, c); });
+    each([&](Passage<S> &c) { find_rates(program, c); });
+    each([&](Passage<S> &c) { condense_gas(program, timestep, c); });
+    each([&](Passage<S> &c) { form_and_collide(program, timestep, c); });
+    each([&](Passage<S> &c) { merge(program, c); });
+  }
+  each([&](Passage<S> &c) { finish(program, c); });
+}
+
+// The step of `lanes` cells.
 template <class S>
 M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, State<S> &cells,
                             Sizes<Precision::size> &sizes, pack<double> (&water)[n_soluble],
                             Guard &guard) {
-  using D = pack<double>;
-  if (program.switches.production_in_gas)
-    air.production = D(0.0);
-  air.production = max(air.production, D(0.0) - to<double>(cells.gas) / D(timestep));
-  Particles<S> particles(program, air, guard);
-  if (program.stages > 0)
-    staged_step(program, timestep, air, particles, cells);
-  else
-    single_step(program, timestep, air, particles, cells, guard);
-  Amounts<Precision::size> x;
-  convert(cells, x);
-  particles.properties(x);
-  sizes = particles.sizes;
-  convert(sizes.water, water);
-  salt_water<as>(program.double_precision, particles.solution, cells, water[as]);
-  salt_water<cs>(program.double_precision, particles.solution, cells, water[cs]);
+  Passage<S> passage;
+  passage.air = air;
+  passage.cells = cells;
+  passage.guard = guard;
+  advance<S>(program, timestep, &passage, 1);
+  air = passage.air;
+  cells = passage.cells;
+  sizes = passage.particles.sizes;
+  guard = passage.guard;
+  for (int k = 0; k < n_soluble; ++k)
+    water[k] = passage.water[k];
 }
 
 } // namespace M7EMU_SET
