@@ -272,24 +272,23 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
   sizes.water[k] = taken * x.number[k] * R(T(1.0e-9));
 }
 
-// Water of soluble mode k [kg m-3], in double, as in `salt_water`, from the sizes in float.
+// Water of soluble mode k [kg m-3], in double as that of `salt_water`: one step from what float found.
 template <int k, class T>
 M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &switches,
                                 const Moist<double> &air, const Amounts<double> &x,
                                 const Sizes<T> &sizes, pack<double> virtual_molecules,
                                 pack<double> &water) {
   using R = pack<double>;
-  const R zero = R(0.0), one = R(1.0), least = R(least_moist_radius);
+  const R zero = R(0.0), least = R(least_moist_radius);
   Dry<double> dry;
   dry_particle<k>(p, switches, x, virtual_molecules, dry);
   const R radius = median_radius(p, k, dry.volume[k]);
   const R kappa = mean_kappa<k>(p, switches, x, dry);
   const R reach = air.kelvin / max(radius, least);
-  const auto grows = (radius > least) & (kappa > zero);
-  const R ratio = to<double>(quotient(sizes.wet_radius[k], sizes.dry_radius[k]));
-  const R start = max(ratio * ratio * ratio - one, zero) / select(grows, kappa, one);
-  const R growth = kappa * newton(air, reach, kappa, start);
-  water = select(grows, growth * dry.volume[k] * x.number[k] * R(1.0e-9), zero);
+  const R whole = kappa * dry.volume[k] * x.number[k] * R(1.0e-9);
+  const auto grows = (radius > least) & (whole > R(1.0e-60));
+  const R start = to<double>(sizes.water[k]) / select(grows, whole, R(1.0));
+  water = select(grows, whole * newton(air, reach, kappa, start), zero);
 }
 
 // Size and density of insoluble mode k, which takes up no water (section 7).
