@@ -12,8 +12,8 @@ namespace M7EMU_SET {
 constexpr double kelvin = 2.0 * 0.072 * 0.018 / (8.314 * 1.0e3) * 1.0e2;
 // Dry radius below which particles stay dry [cm]
 constexpr double least_moist_radius = 1.0e-8;
-// From the start, these Newton steps reach float's rounding. The water after the step takes one more in
-// double.
+// From the start, these Newton steps reach float's rounding. The water after the step takes one
+// more in double.
 constexpr int newton_steps = 2;
 
 // How the air wets particles.
@@ -56,15 +56,14 @@ M7EMU_INLINE pack<T> newton(const Moist<T> &air, pack<T> reach, pack<T> kappa, p
   return e * (wide - narrow) / (lost * (wide + narrow));
 }
 
-// V/kappa from a start within a factor of two: the least of two droplets that are too large, at RH 1
-// and without curvature.
+// V/kappa from a start within a factor of two: the least of two droplets that are too large, at RH
+// 1 and without curvature.
 template <class T>
 M7EMU_INLINE pack<T> solve_growth(const Moist<T> &air, pack<T> reach, pack<T> kappa) {
   using R = pack<T>;
   const R one = R(T(1));
   const R flat = one + kappa * air.humidity / max(air.missing, R(T(1.0e-12)));
-  const R curved =
-      one + kappa / (reach * (one + reach * (R(T(0.5)) + reach * R(T(1.0 / 6.0)))));
+  const R curved = one + kappa / (reach * (one + reach * (R(T(0.5)) + reach * R(T(1.0 / 6.0)))));
   R e, v;
   const R size = max(one / sqrt(curved), inverse_cube_root(flat));
   activity(air, reach * size, e, v);

@@ -571,7 +571,8 @@ private:
     if (model.program.stages > 0 && model.program.nucleation)
       refuse(M7EMU_ERROR_UNSUPPORTED, "a step in stages nucleates exactly; it takes no network");
     if (settings.water == Settings::kappa_koehler && (model.program.water || model.program.salt))
-      refuse(M7EMU_ERROR_UNSUPPORTED, "networks of water and salt are of ZSR water, not of kappa water");
+      refuse(M7EMU_ERROR_UNSUPPORTED,
+             "networks of water and salt are of ZSR water, not of kappa water");
     for (const auto &entry : networks.items())
       if (!users.count(entry.key()))
         malformed("networks: no block of the chain uses '" + entry.key().substr(0, 60) + "'");

@@ -24,11 +24,11 @@ template <class T> struct Salt {
 
 // Mean dry particle of the soluble modes.
 template <class T> struct Dry {
-  pack<T> molecules[n_soluble];                         // H2SO4 [1]
+  pack<T> molecules[n_soluble]; // H2SO4 [1]
   // BC, OC and DU, and sea salt for kappa water [pg], [um3]
   pack<T> core_mass[n_soluble], core_volume[n_soluble];
-  pack<T> volume[n_soluble];                            // 0 where a mode has no size [um3]
-  Salt<T> salt[n_soluble];                              // of AS and CS
+  pack<T> volume[n_soluble]; // 0 where a mode has no size [um3]
+  Salt<T> salt[n_soluble];   // of AS and CS
 };
 
 // Weight-% and density of the solution of a mode's droplets.
@@ -272,7 +272,8 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
   sizes.water[k] = taken * x.number[k] * R(T(1.0e-9));
 }
 
-// Water of soluble mode k [kg m-3], in double as that of `salt_water`: one step from what float found.
+// Water of soluble mode k [kg m-3], in double as that of `salt_water`: one step from what float
+// found.
 template <int k, class T>
 M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &switches,
                                 const Moist<double> &air, const Amounts<double> &x,

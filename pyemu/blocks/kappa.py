@@ -38,8 +38,8 @@ def water_volume(air: Moist, dry_radius: Tensor, kappa: Tensor) -> Tensor:
     """Volume of water over that of the dry particle, G**3 - 1, all (n, modes).
 
     Solves RH exp(-A/(r G)) = V/(V + kappa), V = G**3 - 1 and A the Kelvin radius (Petters and
-    Kreidenweis 2007, equation 6), which has one root for RH to 1 and kappa to 10. Newton's steps are on
-    the logarithm of v = V/kappa, of which the equation is nearly linear: v = e/(1 - e) with
+    Kreidenweis 2007, equation 6), which has one root for RH to 1 and kappa to 10. Newton's steps
+    are on the logarithm of v = V/kappa, of which the equation is nearly linear: v = e/(1 - e) with
     e = RH exp(-A/(r G)). Their gradient is that of the solution.
 
     Parameters
@@ -69,9 +69,7 @@ def _start(reach: Tensor, humidity: Tensor, kappa: Tensor) -> Tensor:
     return torch.maximum(saturated.rsqrt(), _shrink(flat))
 
 
-def _step(
-    reach: Tensor, humidity: Tensor, kappa: Tensor, v: Tensor
-) -> tuple[Tensor, Tensor]:
+def _step(reach: Tensor, humidity: Tensor, kappa: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Take one Newton step: v, and the slope of the equation in ln v, which is 0.5 to 1."""
     volume = kappa * v
     size = _shrink(volume)

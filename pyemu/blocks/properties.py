@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyemu.blocks.kappa import LEAST_RADIUS, Moist, water_volume
 from pyemu.blocks.modes import (
     CARRIED,
     INSOLUBLE_NAMES,
@@ -24,7 +25,6 @@ from pyemu.blocks.modes import (
     per_mode,
     span,
 )
-from pyemu.blocks.kappa import LEAST_RADIUS, Moist, water_volume
 from pyemu.blocks.numerics import columns, cube_root, least, pick, ratio, row
 from pyemu.blocks.settings import MOLAR_MASS_H2SO4, Settings
 from pyemu.blocks.water import Salt, Uptake, dry_salt, salt_water

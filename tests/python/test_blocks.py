@@ -148,7 +148,12 @@ def test_every_switch_agrees(switches: dict[str, Any], profile: Profile) -> None
         assert min(shares) >= 0.995, (kind, shares)
 
 
-KAPPA_AIRS = {"dry": (0.0, 0.01), "usual": (0.2, 0.95), "humid": (0.98, 1.0), "saturated": (1.0, 1.0)}
+KAPPA_AIRS = {
+    "dry": (0.0, 0.01),
+    "usual": (0.2, 0.95),
+    "humid": (0.98, 1.0),
+    "saturated": (1.0, 1.0),
+}
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -182,7 +187,9 @@ def test_growth_solves_its_equation(dtype: torch.dtype) -> None:
     volume = kappa.water_volume(air, given[2][:, None], given[3][:, None])[:, 0].double().numpy()
     # V (exp(A/(r G) - ln RH) - 1) = kappa, which does not cancel near saturation as the other form.
     h = kappa.KELVIN / (temperature * radius * np.cbrt(1.0 + volume))
-    h -= np.log1p(humidity.astype(np.float64) - 1.0, where=humidity > 0.0, out=np.full(count, -99.0))
+    h -= np.log1p(
+        humidity.astype(np.float64) - 1.0, where=humidity > 0.0, out=np.full(count, -99.0)
+    )
     there = (factor > 0.0) & (h < 20.0)
     wrong = volume * np.expm1(np.minimum(h, 20.0)) / np.where(there, factor, 1.0) - 1.0
     assert there.mean() > 0.5

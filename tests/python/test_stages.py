@@ -82,9 +82,7 @@ def test_two_stages_beat_fifteen_steps(
 def test_two_stages_with_kappa_water(tmp_path: Path) -> None:
     cells = states.spun_up(1000, 5)
     truth = reference.step(cells, 900.0, water="kappa", substeps=240)
-    mean, worst = scores(
-        cells, truth, in_engine(tmp_path, (2, 8), cells, 900.0, water="kappa")
-    )
+    mean, worst = scores(cells, truth, in_engine(tmp_path, (2, 8), cells, 900.0, water="kappa"))
     assert mean > 0.99
     assert worst > 0.8
 
@@ -92,9 +90,7 @@ def test_two_stages_with_kappa_water(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["zsr", "kappa"])
 @pytest.mark.parametrize("profile", ["ham2", "m7_2004"])
 @pytest.mark.parametrize("kind", ["mixed", "all_modes", "space_filling"])
-def test_engine_and_torch_agree(
-    kind: str, profile: Profile, scheme: Water, tmp_path: Path
-) -> None:
+def test_engine_and_torch_agree(kind: str, profile: Profile, scheme: Water, tmp_path: Path) -> None:
     state = states.sample(3000, 6, kind)
     config: dict[str, Any] = {"profile": profile, "water": scheme}
     ours = in_torch(chain((2, 6), **config), state, 1800.0)
