@@ -637,6 +637,7 @@ def distil(
 def exact(
     output: Annotated[Path, typer.Option(help="The model file.")],
     profile: Annotated[Profile, typer.Option(help="Generation of M7.")] = Profile.ham2,
+    water: Annotated[Water, typer.Option(help="Water uptake.")] = Water.zsr,
     nucleation: Annotated[
         Nucleation, typer.Option(help="Nucleation of sulfate.")
     ] = Nucleation.vehkamaki2002,
@@ -653,7 +654,10 @@ def exact(
 
     with plain_errors():
         config = Config(
-            profile=profile.value, nucleation=nucleation.value, organic_nucleation=organic.value
+            profile=profile.value,
+            water=water.value,
+            nucleation=nucleation.value,
+            organic_nucleation=organic.value,
         )
         command = "pyemu " + " ".join(sys.argv[1:])
         integration = stages, strides

@@ -70,7 +70,7 @@ def exact_model(
     Raises
     ------
     ValueError
-        A configuration that the chain of blocks does not have (kappa water, Kazil-Lovejoy).
+        A configuration that the chain of blocks does not have (Kazil-Lovejoy).
     """
     return to_model(
         Chain(Settings.from_reference(config), integration=integration),

@@ -231,7 +231,10 @@ def _solutions(settings: Settings, air: Air) -> Lesson:
     """
     features = water.solution_features(*air)
     molecules = torch.tensor(MOLECULES, dtype=features.dtype).expand(len(features), -1)
-    solution = water.uptake(settings, *air).solution(molecules)
+    uptake = water.uptake(settings, *air)
+    if not isinstance(uptake, water.Uptake):
+        raise ValueError("networks of water and salt are of ZSR water, not of kappa water")
+    solution = uptake.solution(molecules)
     targets = torch.cat((torch.log(solution.weight_percent).T, solution.density.T)).T
     lesson = _of_all(features, targets)
     held = (1.0 / solution.weight_percent[:, len(MOLECULES) // 2, None]).clamp(*_WEIGHTS)

@@ -68,6 +68,7 @@ network was trained on: beyond them a cell is flagged 1, beyond by more than hal
   n = 1e1, 1e4, 1e7, 1e10, 1e13 molecules: between these weight-% and density are quartics in ln n.
 - `salt`: features `water_activity` a (clipped to 0.45 ... 1) and `ln_subsaturation`, ln(1.01 - a);
   targets `ln_water_per_nacl`, `_na2so4`, `_h2so4` [ln(kg mol-1)]. Below 0.45 salt is dry exactly.
+  These two are of ZSR water; with `"water": "kappa"` (section 8.4) the block is exact.
 - `nucleation`: features `temperature`, `ln_saturation`, `ln_gas` [ln cm-3] (clipped as in section
   10.1), known where there is gas; targets `ln_nucleation_rate` [ln(cm-3 s-1)],
   `ln_cluster_molecules`, `ln_cluster_h2so4`: molecules in a critical cluster, all and H2SO4.
@@ -318,6 +319,8 @@ class Model:
         check_settings(self.settings)
         if tuple(block.block for block in self.chain) != CHAIN:
             raise ValueError(f"the chain is not {', '.join(CHAIN)}")
+        if self.settings["water"] == "kappa" and self.chain[CHAIN.index("water")].forms:
+            raise ValueError("networks of water and salt are of ZSR water, not of kappa water")
         used: dict[str, list[str]] = {}
         for block in self.chain:
             for form, name in block.forms.items():

@@ -22,7 +22,7 @@ from torch import distributed
 
 from pyemu import checkpoint, modelfile, reference
 from pyemu.blocks.chain import Chain
-from pyemu.blocks.learned import FORMS
+from pyemu.blocks.learned import FORMS, WETTING
 from pyemu.blocks.settings import Settings
 from pyemu.calibrate import Calibration
 from pyemu.exchange import to_model
@@ -155,7 +155,8 @@ def to_learn(calibration: Calibration) -> tuple[str, ...]:
     """Blocks that do not reproduce the records, matter for the score, and have a learned form."""
     if calibration.mean_r2 > _ENOUGH:
         return ()
-    return tuple(name for name in calibration.missed if name in FORMS)
+    known = set(FORMS) - (set(WETTING) if calibration.settings.by_kappa else set())
+    return tuple(name for name in calibration.missed if name in known)
 
 
 def _integration(config: TrainConfig, parts: str) -> tuple[int, int]:

@@ -208,6 +208,11 @@ M7EMU_INLINE pack<float> cube_root(pack<float> x) {
   return select(x > R(1.0e-36f), root + root * R(2.0f / 3.0f) * e, R(0.0f));
 }
 
+// x**(-1/3) of a positive normal number.
+M7EMU_INLINE pack<double> inverse_cube_root(pack<double> x) {
+  return pack<double>(1.0) / cube_root(x);
+}
+
 // x**(-1/3) to about 1e-4, for sizes that need no more; of a positive normal number.
 M7EMU_INLINE pack<float> rough_inverse_cube_root(pack<float> x) {
   using R = pack<float>;
@@ -216,6 +221,12 @@ M7EMU_INLINE pack<float> rough_inverse_cube_root(pack<float> x) {
   const R g = real<float>(guess);
   const R e = R(1.0f) - x * g * g * g;
   return g + g * e * (R(1.0f / 3.0f) + e * (R(2.0f / 9.0f) + e * R(14.0f / 81.0f)));
+}
+
+M7EMU_INLINE pack<float> inverse_cube_root(pack<float> x) {
+  using R = pack<float>;
+  const R g = rough_inverse_cube_root(x);
+  return g + g * (R(1.0f) - x * g * g * g) * R(1.0f / 3.0f);
 }
 
 // The complementary error function of a non-negative number: (1 + 2 x) exp(x**2) erfc(x) is a

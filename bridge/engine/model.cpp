@@ -467,26 +467,25 @@ private:
           "avogadro"},
          "settings");
     Settings s;
-    double unused[n_species];
-    const char *profiles[] = {"m7_2004", "ham2"}, *waters[] = {"zsr"};
+    const char *profiles[] = {"m7_2004", "ham2"}, *waters[] = {"zsr", "kappa"};
     const char *nucleations[] = {"none", "vehkamaki2002"};
     const char *organics[] = {"none", "activation", "kinetic"};
     s.profile = static_cast<Settings::Profile>(choice(object, "profile", profiles));
-    choice(object, "water", waters);
+    s.water = static_cast<Settings::Water>(choice(object, "water", waters));
     s.nucleation = static_cast<Settings::Nucleation>(choice(object, "nucleation", nucleations));
     s.organic_nucleation =
         static_cast<Settings::Organic>(choice(object, "organic_nucleation", organics));
     s.condensation = truth(object, "condensation");
     s.coagulation = truth(object, "coagulation");
     per_species(object, "density", 0.1, 30.0, s.density);
-    per_species(object, "kappa", 0.0, 10.0, unused);
+    per_species(object, "kappa", 0.0, 10.0, s.kappa);
     s.reset_seasalt_sums = truth(object, "reset_seasalt_sums");
     s.small_insoluble_volume = truth(object, "small_insoluble_volume");
     s.limited_ageing = truth(object, "limited_ageing");
     s.source_coagulation = truth(object, "source_coagulation");
     s.clip_weight_percent = truth(object, "clip_weight_percent");
     s.sulfate_free_radius = truth(object, "sulfate_free_radius");
-    truth(object, "kappa_full_volume");
+    s.kappa_full_volume = truth(object, "kappa_full_volume");
     // Files of former versions do not say it.
     s.production_in_gas =
         object.contains("production_in_gas") && truth(object, "production_in_gas");
@@ -494,7 +493,7 @@ private:
     s.number_min = number(object, "number_min", 1.0e-15, 1.0e3);
     s.mass_min = number(object, "mass_min", 0.0, 1.0e3);
     s.insoluble_volume_min = number(object, "insoluble_volume_min", 1.0e-30, 1.0);
-    number(object, "hygroscopic_volume_min", 0.0, 1.0);
+    s.hygroscopic_volume_min = number(object, "hygroscopic_volume_min", 0.0, 1.0);
     s.kernel_number_min = number(object, "kernel_number_min", 0.0, 1.0e3);
     s.kernel_radius_min = number(object, "kernel_radius_min", 1.0e-11, 1.0);
     s.equation_number_min = number(object, "equation_number_min", 0.0, 1.0e3);
@@ -527,7 +526,7 @@ private:
     return static_cast<int>(count);
   }
 
-  void read_chain(const json &meta, const Settings &) {
+  void read_chain(const json &meta, const Settings &settings) {
     const json &chain = member(meta, "chain", "array", "m7emu");
     if (chain.size() != std::size(blocks))
       malformed("chain has " + std::to_string(chain.size()) + " blocks, expected " +
@@ -591,6 +590,9 @@ private:
     }
     if (model.program.stages > 0 && model.program.nucleation)
       refuse(M7EMU_ERROR_UNSUPPORTED, "a step in stages nucleates exactly; it takes no network");
+    if (settings.water == Settings::kappa_koehler && (model.program.water || model.program.salt))
+      refuse(M7EMU_ERROR_UNSUPPORTED,
+             "networks of water and salt are of ZSR water, not of kappa water");
     for (const auto &entry : networks.items())
       if (!users.count(entry.key()))
         malformed("networks: no block of the chain uses '" + entry.key().substr(0, 60) + "'");
@@ -753,6 +755,8 @@ private:
   void set_program(const Settings &s) {
     const bool older = s.profile == Settings::m7_2004;
     model.program.switches = {older,
+                              s.water == Settings::kappa_koehler,
+                              s.kappa_full_volume,
                               s.condensation,
                               s.coagulation,
                               s.nucleation == Settings::vehkamaki2002,
@@ -783,6 +787,16 @@ private:
       p.per_density[species] = T(1.0 / s.density[species]);
     p.molecule_volume = T(molar_mass_h2so4 / s.avogadro / s.density[so4] * um3);
     p.molecule_mass = T(molar_mass_h2so4 / s.avogadro * pg);
+    const bool by_kappa = s.water == Settings::kappa_koehler;
+    const double in_particle = by_kappa ? molar_mass_so4_kappa : molar_mass_h2so4;
+    p.dry_volume = T(in_particle / s.avogadro / s.density[so4] * um3);
+    p.dry_mass = T(in_particle / s.avogadro * pg);
+    // Above 0, as no volume is no particle, and float holds no less.
+    p.hygroscopic_volume_min = T(std::max(s.hygroscopic_volume_min * um3, 1.0e-30));
+    for (int species = 0; species < n_species; ++species) {
+      p.kappa[species] = T(s.kappa[species]);
+      p.takes_up[species] = T(s.kappa[species] > 0.0 ? 1.0 / s.density[species] : 0.0);
+    }
     p.virtual_molecules = T(older ? 100.0
                                   : std::pow(lower_radius[ns], 3) * (4.0 * pi / 3.0) *
                                         s.density[so4] * s.avogadro / molar_mass_h2so4);

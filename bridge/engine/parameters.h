@@ -8,17 +8,22 @@
 
 namespace m7emu {
 
+// That HAM's routine for kappa water gives to sulfate [g mol-1]
+constexpr double molar_mass_so4_kappa = 96.0631;
+
 // The settings of a model file, by the names of m7_config.f90. Switches are chosen as in the file.
 struct Settings {
   enum Profile { m7_2004, ham2 } profile;
+  enum Water { zsr, kappa_koehler } water;
   enum Nucleation { no_nucleation, vehkamaki2002 } nucleation;
   enum Organic { no_organic, activation, kinetic } organic_nucleation;
   bool condensation, coagulation;
-  double density[n_species];
+  double density[n_species], kappa[n_species];
   bool reset_seasalt_sums, small_insoluble_volume, limited_ageing, source_coagulation;
-  bool clip_weight_percent, sulfate_free_radius;
+  bool clip_weight_percent, sulfate_free_radius, kappa_full_volume;
   bool production_in_gas; // the host has added it before the step
-  double number_min, mass_min, insoluble_volume_min, kernel_number_min, kernel_radius_min;
+  double number_min, mass_min, insoluble_volume_min, hygroscopic_volume_min;
+  double kernel_number_min, kernel_radius_min;
   double equation_number_min, ageing_number_min, merging_number_min, merging_radius_min;
   double pi, sqrt2, avogadro;
 };
@@ -28,6 +33,7 @@ template <class T> struct Parameters {
   T number_min, mass_min;
   T per_density[n_species];            // [cm3 g-1]
   T molecule_volume, molecule_mass;    // of H2SO4 [um3], [pg]
+  T dry_volume, dry_mass;              // of such a molecule in a dry particle [um3], [pg]
   T virtual_molecules;                 // in an NS particle of the mode's lower edge [1]
   T least_acid;                        // molecules above which a soluble mode has a size [1]
   T insoluble_volume_min[n_insoluble]; // [um3]
@@ -35,6 +41,9 @@ template <class T> struct Parameters {
   T salt_volume[3];                    // of NaCl, Na2SO4, H2SO4 [um3 pmol-1]
   T pmol_per_molecule;                 // [pmol]
   T floor_percent;                     // weight-% below which a solution is not diluted
+  T kappa[n_species];                  // hygroscopicity [1]
+  T takes_up[n_species];               // 1/density of what has any, else 0 [cm3 g-1]
+  T hygroscopic_volume_min;            // of a particle that takes up water [um3]
   // condensation
   T pi, speed2_per_kelvin; // of H2SO4 [cm2 s-2 K-1]
   // coagulation
@@ -55,6 +64,7 @@ template <class T> struct Parameters {
 // Switches that a whole block has in common.
 struct Switches {
   bool older; // the 2004 generation
+  bool kappa_water, kappa_full_volume;
   bool condensation, coagulation, vehkamaki;
   Settings::Organic organic;
   bool reset_seasalt_sums, limited_ageing, source_coagulation;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cells.h"
+#include "kappa.h"
 #include "math.h"
 #include "parameters.h"
 #include "water.h"
@@ -23,10 +24,11 @@ template <class T> struct Salt {
 
 // Mean dry particle of the soluble modes.
 template <class T> struct Dry {
-  pack<T> molecules[n_soluble];                         // H2SO4 [1]
-  pack<T> core_mass[n_soluble], core_volume[n_soluble]; // BC, OC and DU [pg], [um3]
-  pack<T> volume[n_soluble];                            // 0 where a mode has no size [um3]
-  Salt<T> salt[n_soluble];                              // of AS and CS
+  pack<T> molecules[n_soluble]; // H2SO4 [1]
+  // BC, OC and DU, and sea salt for kappa water [pg], [um3]
+  pack<T> core_mass[n_soluble], core_volume[n_soluble];
+  pack<T> volume[n_soluble]; // 0 where a mode has no size [um3]
+  Salt<T> salt[n_soluble];   // of AS and CS
 };
 
 // Weight-% and density of the solution of a mode's droplets.
@@ -135,11 +137,18 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
   add_core<k, bc>(p, x, each, core_mass, core_volume);
   add_core<k, oc>(p, x, each, core_mass, core_volume);
   add_core<k, du>(p, x, each, core_mass, core_volume);
-  const auto some = core_mass > R(T(least_core));
   dry.molecules[k] = molecules;
+  if (switches.kappa_water) {
+    add_core<k, ss>(p, x, each, core_mass, core_volume);
+    dry.core_mass[k] = core_mass;
+    dry.core_volume[k] = core_volume;
+    dry.volume[k] = molecules * R(p.dry_volume) + core_volume;
+    return;
+  }
+  const auto some = core_mass > R(T(least_core));
   dry.core_mass[k] = select(some, core_mass, zero);
   dry.core_volume[k] = select(some, core_volume, zero);
-  R volume = molecules * R(p.molecule_volume) + dry.core_volume[k];
+  R volume = molecules * R(p.dry_volume) + dry.core_volume[k];
   volume = select(molecules > R(p.least_acid), volume, zero);
   if constexpr (k >= as) {
     Salt<T> &salt = dry.salt[k];
@@ -216,6 +225,73 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
   sizes.density[k] = quotient(mass, space);
 }
 
+template <int k, int species, class T>
+M7EMU_INLINE void add_hygroscopic(const Parameters<T> &p, const Amounts<T> &x, pack<T> each,
+                                  pack<T> &volume, pack<T> &weighted) {
+  if constexpr (mass_index[k][species] >= 0) {
+    const pack<T> some =
+        mean_mass(p, x.mass[mass_index[k][species]], each) * pack<T>(p.takes_up[species]);
+    volume = volume + some;
+    weighted = weighted + some * pack<T>(p.kappa[species]);
+  }
+}
+
+// Volume-weighted kappa of mode k's particle; 0 where it takes up nothing (section 8.4).
+template <int k, class T>
+M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switches,
+                                  const Amounts<T> &x, const Dry<T> &dry) {
+  using R = pack<T>;
+  const R each = per_particle(p, x.number[k]);
+  R volume = dry.molecules[k] * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
+  add_hygroscopic<k, bc>(p, x, each, volume, weighted);
+  add_hygroscopic<k, oc>(p, x, each, volume, weighted);
+  add_hygroscopic<k, ss>(p, x, each, volume, weighted);
+  add_hygroscopic<k, du>(p, x, each, volume, weighted);
+  const auto some = volume > R(p.hygroscopic_volume_min);
+  const R whole = switches.kappa_full_volume ? dry.volume[k] : volume;
+  return select(some, weighted / select(some, whole, R(T(1))), R(T(0)));
+}
+
+// The whole dry particle grows by its mean kappa (section 8.4).
+template <int k, class T>
+M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switches,
+                                 const Moist<T> &air, const Amounts<T> &x, const Dry<T> &dry,
+                                 Sizes<T> &sizes) {
+  using R = pack<T>;
+  const R least = R(T(least_moist_radius));
+  const R radius = median_radius(p, k, dry.volume[k]);
+  const auto sized = radius > least;
+  const R kappa = mean_kappa<k>(p, switches, x, dry);
+  const R growth = kappa * solve_growth(air, air.kelvin / max(radius, least), kappa);
+  const R taken = select(sized, growth * dry.volume[k], R(T(0)));
+  const R volume = dry.volume[k] + taken;
+  const R mass = dry.molecules[k] * R(p.dry_mass) + dry.core_mass[k] + taken;
+  sizes.dry_radius[k] = radius;
+  sizes.wet_radius[k] = median_radius(p, k, volume);
+  sizes.density[k] = select(sized, mass / select(sized, volume, R(T(1))), R(T(1)));
+  sizes.water[k] = taken * x.number[k] * R(T(1.0e-9));
+}
+
+// Water of soluble mode k [kg m-3], in double as that of `salt_water`: one step from what float
+// found.
+template <int k, class T>
+M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &switches,
+                                const Moist<double> &air, const Amounts<double> &x,
+                                const Sizes<T> &sizes, pack<double> virtual_molecules,
+                                pack<double> &water) {
+  using R = pack<double>;
+  const R zero = R(0.0), least = R(least_moist_radius);
+  Dry<double> dry;
+  dry_particle<k>(p, switches, x, virtual_molecules, dry);
+  const R radius = median_radius(p, k, dry.volume[k]);
+  const R kappa = mean_kappa<k>(p, switches, x, dry);
+  const R reach = air.kelvin / max(radius, least);
+  const R whole = kappa * dry.volume[k] * x.number[k] * R(1.0e-9);
+  const auto grows = (radius > least) & (whole > R(1.0e-60));
+  const R start = to<double>(sizes.water[k]) / select(grows, whole, R(1.0));
+  water = select(grows, whole * newton(air, reach, kappa, start), zero);
+}
+
 // Size and density of insoluble mode k, which takes up no water (section 7).
 template <int k, class T>
 M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> &x,
@@ -229,6 +305,14 @@ M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> 
   volume = select(volume > R(p.insoluble_volume_min[k - ki]), volume, R(T(0)));
   sizes.density[k] = quotient(mass, volume);
   sizes.wet_radius[k] = median_radius(p, k, volume);
+}
+
+template <class T>
+M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Amounts<T> &x,
+                                      Sizes<T> &sizes) {
+  insoluble_particle<ki>(p, x, sizes);
+  insoluble_particle<ai>(p, x, sizes);
+  insoluble_particle<ci>(p, x, sizes);
 }
 
 // Sizes, densities and water of all modes; wet radii and densities alone if not `all`. `dissolve`
@@ -245,6 +329,14 @@ M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &
   dry_particle<ks>(p, switches, x, virtual_molecules, dry);
   dry_particle<as>(p, switches, x, virtual_molecules, dry);
   dry_particle<cs>(p, switches, x, virtual_molecules, dry);
+  if (switches.kappa_water) {
+    wet_by_kappa<ns>(p, switches, solution.moist, x, dry, sizes);
+    wet_by_kappa<ks>(p, switches, solution.moist, x, dry, sizes);
+    wet_by_kappa<as>(p, switches, solution.moist, x, dry, sizes);
+    wet_by_kappa<cs>(p, switches, solution.moist, x, dry, sizes);
+    insoluble_particles(p, x, sizes);
+    return;
+  }
   pack<T> molecules[n_soluble];
   for (int k = ns; k <= cs; ++k)
     molecules[k] = select(dry.molecules[k] > R(T(0)), dry.molecules[k], R(T(1.0e3)));
@@ -256,9 +348,7 @@ M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &
   wet_particle<ks, all>(p, solution, x, dry, droplets, sizes);
   wet_particle<as, all>(p, solution, x, dry, droplets, sizes);
   wet_particle<cs, all>(p, solution, x, dry, droplets, sizes);
-  insoluble_particle<ki>(p, x, sizes);
-  insoluble_particle<ai>(p, x, sizes);
-  insoluble_particle<ci>(p, x, sizes);
+  insoluble_particles(p, x, sizes);
 }
 } // namespace M7EMU_SET
 } // namespace m7emu

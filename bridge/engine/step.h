@@ -73,6 +73,10 @@ M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> 
   using D = pack<double>;
   using R = pack<float>;
   const R one = R(1.0f);
+  if (program.switches.kappa_water) {
+    solution.moist = Moist<T>(air);
+    return;
+  }
   if (program.water) {
     R feature[n_water_features], present[n_water_features] = {one, one, one};
     R target[n_water_targets];
@@ -399,9 +403,28 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   }
 }
 
+template <class S>
+M7EMU_FUNCTION void moisten(const Program &program, Passage<S> &c, const Amounts<double> &exact) {
+  const Parameters<double> &p = program.double_precision;
+  const Switches &switches = program.switches;
+  const Moist<double> air(c.air);
+  const auto &sizes = c.particles.sizes;
+  const pack<double> molecules = to<double>(c.particles.virtual_molecules);
+  kappa_water<ns>(p, switches, air, exact, sizes, molecules, c.water[ns]);
+  kappa_water<ks>(p, switches, air, exact, sizes, molecules, c.water[ks]);
+  kappa_water<as>(p, switches, air, exact, sizes, molecules, c.water[as]);
+  kappa_water<cs>(p, switches, air, exact, sizes, molecules, c.water[cs]);
+}
+
 template <class S> M7EMU_FUNCTION void finish(const Program &program, Passage<S> &c) {
   M7EMU_PART(diagnostics);
   size_up<true>(program, c);
+  if (program.switches.kappa_water) {
+    Amounts<double> exact;
+    convert(c.cells, exact);
+    moisten(program, c, exact);
+    return;
+  }
   convert(c.particles.sizes.water, c.water);
   salt_water<as>(program.double_precision, c.particles.solution, c.cells, c.water[as]);
   salt_water<cs>(program.double_precision, c.particles.solution, c.cells, c.water[cs]);

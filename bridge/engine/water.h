@@ -1,6 +1,7 @@
 // Water uptake of sulfuric acid and of sea salt: sections 8.1 and 8.3 of the physics contract.
 #pragma once
 
+#include "kappa.h"
 #include "math.h"
 #include "parameters.h"
 #include "program.h"
@@ -41,6 +42,7 @@ template <class T> struct Solution {
   pack<double> exact_water_per_salt[n_salt];
   // Of the learned form: quartics of (ln n - ln_middle_size)/ln_size_step
   pack<T> learned_percent[n_size], learned_density[n_size];
+  Moist<T> moist; // of kappa water, alone
 };
 
 constexpr double temperature_floor = 240.0, humidity_floor = 0.05, humidity_ceiling = 0.90;

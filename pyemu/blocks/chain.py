@@ -107,9 +107,10 @@ class Chain(torch.nn.Module):
         parts, strides = integration
         if min(parts, strides) < 0 or (parts > 0) != (strides > 0):
             raise ValueError(f"{parts} stages of {strides} strides; allowed is [1, inf), or none")
-        for name, value in (("water", "kappa"), ("nucleation", "kazil_lovejoy2007")):
-            if getattr(settings, name) == value:
-                raise ValueError(f"{name} = '{value}' has no form in the chain of blocks yet")
+        if settings.nucleation == "kazil_lovejoy2007":
+            raise ValueError(
+                "nucleation = 'kazil_lovejoy2007' has no form in the chain of blocks yet"
+            )
         self.served: dict[str, str] = {}  # form -> network
         for name, network in (networks or {}).items():
             try:
@@ -120,6 +121,8 @@ class Chain(torch.nn.Module):
                 if form in self.served:
                     raise ValueError(f"networks {self.served[form]!r} and {name!r}, both {form}")
                 self.served[form] = name
+        if settings.by_kappa and any(form in self.served for form in WETTING):
+            raise ValueError("networks of water and salt are of ZSR water, not of kappa water")
         if parts and "nucleation" in self.served:
             raise ValueError("a step in stages nucleates exactly; there is no network for it")
         self.settings = settings

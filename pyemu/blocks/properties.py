@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyemu.blocks.kappa import LEAST_RADIUS, Moist, water_volume
 from pyemu.blocks.modes import (
     CARRIED,
     INSOLUBLE_NAMES,
@@ -51,15 +52,13 @@ class Dry(NamedTuple):
     molecules: Tensor
     """H2SO4 per particle (n, 4)"""
     core_mass: Tensor
-    """BC, OC and DU per particle [g] (n, 4)"""
+    """BC, OC and DU, and SS for kappa water, per particle [g] (n, 4)"""
     core_volume: Tensor
     """[cm3] (n, 4)"""
     volume: Tensor
     """[cm3], 0 where a mode has no size (n, 4)"""
-    salt: Salt
-    """AS and CS as sea salt (n, 2)"""
-    salty: Tensor
-    """Whether they are that (n, 2)"""
+    salt: tuple[Salt, Tensor] | None
+    """AS and CS as sea salt, and whether they are that (n, 2); None for kappa water"""
     virtual: Tensor
     """Molecules per NS particle, for the next evaluation within the step (n,)"""
 
@@ -79,7 +78,7 @@ class Particles(NamedTuple):
 
 
 def particles(
-    settings: Settings, air: Uptake, mass: Tensor, number: Tensor, virtual: Tensor
+    settings: Settings, air: Uptake | Moist, mass: Tensor, number: Tensor, virtual: Tensor
 ) -> Particles:
     """Find radii, densities and water of all modes.
 
@@ -91,7 +90,10 @@ def particles(
         Molecules per NS particle that the step used before, 0 at its start (n,)
     """
     dry = dry_particles(settings, mass, number, virtual)
-    volume, density, water = _wet(settings, air, dry, number)
+    if isinstance(air, Moist):
+        volume, density, water = _wet_by_kappa(settings, air, dry, number)
+    else:
+        volume, density, water = _wet(settings, air, dry, number)
     insoluble_volume, insoluble_density = _insoluble(settings, dry.mean)
     wet_radius = median_radius(settings, volume, SOLUBLE_NAMES)
     insoluble_radius = median_radius(settings, insoluble_volume, INSOLUBLE_NAMES)
@@ -106,28 +108,25 @@ def particles(
 
 def dry_particles(settings: Settings, mass: Tensor, number: Tensor, virtual: Tensor) -> Dry:
     """Find the mean dry particle of the soluble modes; arguments as of `particles`."""
-    grams, volumes = _weights(settings)
+    core = (*_CORE, "ss") if settings.by_kappa else _CORE
+    grams, volumes = _weights(settings, core)
     mean = mean_masses(settings, mass, number)
     molecules = by_name(mean[:, SULFATE], SOLUBLE_NAMES)
     virtual = _virtual_particle(settings, mass, number, virtual, molecules["ns"])
     acid = columns((molecules | {"ns": virtual}).values())
     core_mass = per_mode(mean, SOLUBLE_NAMES, grams)
-    cored = core_mass > _LEAST_CORE
-    core_volume = torch.where(cored, per_mode(mean, SOLUBLE_NAMES, volumes), 0.0)
-    volume = acid * (MOLAR_MASS_H2SO4 / settings.avogadro / settings.densities["so4"]) + core_volume
-    if not settings.sulfate_free_radius:
+    core_volume = per_mode(mean, SOLUBLE_NAMES, volumes)
+    if not settings.by_kappa:
+        cored = core_mass > _LEAST_CORE
+        core_mass = torch.where(cored, core_mass, 0.0)
+        core_volume = torch.where(cored, core_volume, 0.0)
+    volume = acid * (settings.sulfate_grams / settings.densities["so4"]) + core_volume
+    if not (settings.sulfate_free_radius or settings.by_kappa):
         volume = torch.where(acid > 0.0, volume, 0.0)
-    salt, salty = _salt(settings, mass, number)
-    return Dry(
-        mean=mean,
-        molecules=acid,
-        core_mass=torch.where(cored, core_mass, 0.0),
-        core_volume=core_volume,
-        volume=_overlay(volume, salty, _per_particle(salt.volume, number)),
-        salt=salt,
-        salty=salty,
-        virtual=virtual,
-    )
+    salt = None if settings.by_kappa else _salt(settings, mass, number)
+    if salt is not None:
+        volume = _overlay(volume, salt[1], _per_particle(salt[0].volume, number))
+    return Dry(mean, acid, core_mass, core_volume, volume, salt, virtual)
 
 
 def mean_masses(settings: Settings, mass: Tensor, number: Tensor) -> Tensor:
@@ -148,10 +147,12 @@ def dry_volumes(settings: Settings, mass: Tensor) -> Tensor:
     return per_mode(mass, MODE_NAMES, settings.dry_volumes)
 
 
-def _weights(settings: Settings) -> tuple[dict[str, float], dict[str, float]]:
+def _weights(
+    settings: Settings, core: Sequence[str] = _CORE
+) -> tuple[dict[str, float], dict[str, float]]:
     """Mass and volume of a particle's core per ug m-3 and cm-3 [g], [cm3], by species."""
     density = settings.densities
-    return dict.fromkeys(_CORE, MICROGRAM), {s: MICROGRAM / density[s] for s in _CORE}
+    return dict.fromkeys(core, MICROGRAM), {s: MICROGRAM / density[s] for s in core}
 
 
 def _virtual_particle(
@@ -201,6 +202,8 @@ def _wet(
     settings: Settings, air: Uptake, dry: Dry, number: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Volume [cm3], density [g cm-3] and water [kg m-3] of soluble modes (n, 4)."""
+    assert dry.salt is not None
+    salt, salty = dry.salt
     acid = dry.molecules > 0.0
     sized = dry.volume > least(dry.volume)
     solution = air.solution(torch.where(acid, dry.molecules, 1e3))
@@ -211,15 +214,38 @@ def _wet(
     density = ratio(droplet + dry.core_mass, volume, sized)
     water = torch.where(acid, (droplet - dissolved) * number[:, SOLUBLE_MODES] * 1e3, 0.0)
 
-    held = salt_water(air, dry.salt)
-    brine = dry.salt.volume + held * 1e3
+    held = salt_water(air, salt)
+    brine = salt.volume + held * 1e3
     salt_volume = _per_particle(brine, number)
-    salt_density = ratio(dry.salt.mass + held * 1e3, brine, dry.salty)
+    salt_density = ratio(salt.mass + held * 1e3, brine, salty)
     return (
-        _overlay(volume, dry.salty, salt_volume),
-        _overlay(density, dry.salty, salt_density),
-        _overlay(water, dry.salty, held),
+        _overlay(volume, salty, salt_volume),
+        _overlay(density, salty, salt_density),
+        _overlay(water, salty, held),
     )
+
+
+def _wet_by_kappa(
+    settings: Settings, air: Moist, dry: Dry, number: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_wet`: the whole dry particle grows by the mean kappa of its species (section 8.4)."""
+    sulfate = dry.molecules * settings.sulfate_grams
+    volumes = {s: MICROGRAM / settings.densities[s] for s in settings.kappas if s != "so4"}
+    takes_up = {s: v for s, v in volumes.items() if settings.kappas[s] > 0.0}
+    weights = {s: settings.kappas[s] * v for s, v in takes_up.items()}
+    acid = sulfate / settings.densities["so4"]
+    hygroscopic = acid + per_mode(dry.mean, SOLUBLE_NAMES, takes_up)
+    weighted = settings.kappas["so4"] * acid + per_mode(dry.mean, SOLUBLE_NAMES, weights)
+    radius = median_radius(settings, dry.volume, SOLUBLE_NAMES)
+    sized = radius > LEAST_RADIUS
+    grows = sized & (hygroscopic > max(settings.hygroscopic_volume_min, least(hygroscopic)))
+    whole = dry.volume if settings.kappa_full_volume else hygroscopic
+    kappa = ratio(weighted, whole, grows)
+    taken = water_volume(air, torch.where(sized, radius, 1e-5), kappa) * dry.volume
+    taken = torch.where(sized, taken, 0.0)
+    volume = dry.volume + taken
+    density = ratio(sulfate + dry.core_mass + taken, volume, sized, otherwise=1.0)
+    return volume, density, taken * number[:, SOLUBLE_MODES] * 1e3
 
 
 def _insoluble(settings: Settings, mean: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ from typing import Any, Literal, Self, get_args
 from pyemu.variables import MICROGRAM, SPECIES, names, unknown
 
 MOLAR_MASS_H2SO4 = 98.0734
-"""[g mol-1]"""
+_MOLAR_MASS_SO4 = 96.0631
+"""[g mol-1]; the second is what HAM's routine for kappa water gives to sulfate"""
 
 Profile = Literal["ham2", "m7_2004"]
 Water = Literal["zsr", "kappa"]
@@ -74,6 +75,21 @@ class Settings:
     def older(self) -> bool:
         """Whether this is the generation m7_2004."""
         return self.profile == "m7_2004"
+
+    @property
+    def by_kappa(self) -> bool:
+        """Whether water is taken up by kappa-Koehler theory."""
+        return self.water == "kappa"
+
+    @property
+    def sulfate_grams(self) -> float:
+        """Mass of a molecule of sulfate in a particle [g]; moved volumes are of H2SO4 always."""
+        return (_MOLAR_MASS_SO4 if self.by_kappa else MOLAR_MASS_H2SO4) / self.avogadro
+
+    @property
+    def kappas(self) -> dict[str, float]:
+        """Hygroscopicity by species [1]."""
+        return dict(zip(names(SPECIES), self.kappa, strict=True))
 
     @property
     def densities(self) -> dict[str, float]:

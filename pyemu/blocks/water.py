@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyemu.blocks.kappa import Moist, moist
 from pyemu.blocks.learned import FORMS, MOLECULES, evaluate, subsaturation
 from pyemu.blocks.network import Network
 from pyemu.blocks.numerics import columns
@@ -75,8 +76,10 @@ def uptake(
     temperature: Tensor,
     relative_humidity: Tensor,
     networks: Mapping[str, Network] | None = None,
-) -> Uptake:
+) -> Uptake | Moist:
     """Prepare the uptake from air (n,) [Pa, K, 1], by the networks `water` and `salt` if given."""
+    if settings.by_kappa:
+        return moist(temperature, relative_humidity)
     given = networks or {}
     p, t, h = (x[:, None] for x in (pressure, temperature, relative_humidity))
     clipped = t.clamp(min=_COLDEST), h.clamp(_DRIEST, _MOISTEST)

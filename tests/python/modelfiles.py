@@ -209,6 +209,7 @@ def write(path: Path, meta: Mapping[str, Any], tensors: Tensors | None = None) -
 def shared() -> dict[str, bytes]:
     """Content of the model files in tests/abi, for tests that have no Python."""
     exact = {profile: metadata(Config(profile=profile)) for profile in ("ham2", "m7_2004")}
+    exact["kappa"] = metadata(Config(water="kappa"))
     exact["stages"] = exact["ham2"] | {
         "teacher": "converged",
         "integration": {"form": "stages", "stages": 2, "strides": 8},

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from pyemu import metrics, states
 from pyemu._m7 import m7_config
-from pyemu.blocks import coagulation, nucleation, water
+from pyemu.blocks import coagulation, kappa, nucleation, water
 from pyemu.blocks.chain import BLOCKS, INVALID, Chain, Output
 from pyemu.blocks.learned import FORMS, MOLECULES, NETWORKS, PAIRS, particle_features
 from pyemu.blocks.network import Layer, Network
 from pyemu.blocks.numerics import cube_root, decay, lag
 from pyemu.blocks.settings import Settings
-from pyemu.reference import Config, Profile, step
+from pyemu.reference import Config, Profile, Water, step
 from pyemu.regimes import REGIMES
 from pyemu.state import pack
 from pyemu.variables import (
@@ -133,6 +133,9 @@ def test_agrees_with_the_reference(kind: str, profile: Profile) -> None:
         {"source_coagulation": True},
         {"clip_weight_percent": True},
         {"sulfate_free_radius": True},
+        {"water": "kappa"},
+        {"water": "kappa", "thresholds": "icon_ham"},
+        {"water": "kappa", "kappa_full_volume": True, "kappas": {"ss": 1.0, "bc": 0.1, "du": 0.03}},
     ],
     ids=str,
 )
@@ -143,6 +146,57 @@ def test_every_switch_agrees(switches: dict[str, Any], profile: Profile) -> None
         truth = step(before, 1800.0, config=config, split=True)
         shares = compare(before, by_name(advance(before, 1800.0, config)), truth)
         assert min(shares) >= 0.995, (kind, shares)
+
+
+KAPPA_AIRS = {
+    "dry": (0.0, 0.01),
+    "usual": (0.2, 0.95),
+    "humid": (0.98, 1.0),
+    "saturated": (1.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("kind", ["mixed", "space_filling", "sparse", "sea_salt_plume"])
+def test_kappa_water_agrees(kind: str, profile: Profile) -> None:
+    config = Config(profile=profile, water="kappa", kappas={"ss": 1.0})
+    for seed, (low, high) in enumerate(KAPPA_AIRS.values()):
+        before = states.sample(CELLS, seed, kind)
+        before["relative_humidity"] = np.linspace(low, high, CELLS)
+        truth = step(before, 1800.0, config=config, split=True)
+        shares = compare(before, by_name(advance(before, 1800.0, config)), truth)
+        assert min(shares) >= 0.995, (low, shares)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_growth_solves_its_equation(dtype: torch.dtype) -> None:
+    """Section 8.4 over all sizes and humidities."""
+    generator = np.random.default_rng(5)
+    count = 20000
+    temperature = generator.uniform(150.0, 330.0, count)
+    radius = 10.0 ** generator.uniform(-8.0, -2.0, count)
+    factor = generator.choice([0.0, 1e-3, 0.06, 0.6, 1.12, 2.0], count)
+    humidity = np.where(
+        generator.random(count) < 0.5,
+        generator.uniform(0.0, 1.0, count),
+        1.0 - 10.0 ** generator.uniform(-9.0, 0.0, count),
+    ).astype(np.float32)
+    humidity[:10], humidity[10:20] = 0.0, 1.0
+    given = [torch.tensor(x, dtype=dtype) for x in (temperature, humidity, radius, factor)]
+    air = kappa.moist(given[0], given[1])
+    volume = kappa.water_volume(air, given[2][:, None], given[3][:, None])[:, 0].double().numpy()
+    # V (exp(A/(r G) - ln RH) - 1) = kappa, which does not cancel near saturation as the other form.
+    h = kappa.KELVIN / (temperature * radius * np.cbrt(1.0 + volume))
+    h -= np.log1p(
+        humidity.astype(np.float64) - 1.0, where=humidity > 0.0, out=np.full(count, -99.0)
+    )
+    there = (factor > 0.0) & (h < 20.0)
+    wrong = volume * np.expm1(np.minimum(h, 20.0)) / np.where(there, factor, 1.0) - 1.0
+    assert there.mean() > 0.5
+    assert (np.abs(wrong[there]) <= (1e-13 if dtype is torch.float64 else 4e-6)).all()
+    assert (volume[h >= 20.0] < 1e-8).all()
+    assert (volume[factor == 0.0] == 0.0).all()
+    assert (volume[:10] == 0.0).all()
 
 
 def test_new_particles_alone_agree() -> None:
@@ -199,16 +253,17 @@ def test_real_m7(case: dict[str, Any], profile: Profile) -> None:
     st.sampled_from(KINDS),
     st.floats(1.0, 7200.0),
     st.sampled_from(PROFILES),
+    st.sampled_from(["zsr", "kappa"]),
     st.sampled_from([torch.float64, torch.float32]),
 )
 def test_budgets_close_and_nothing_is_negative(
-    seed: int, kind: str, timestep: float, profile: Profile, dtype: torch.dtype
+    seed: int, kind: str, timestep: float, profile: Profile, scheme: Water, dtype: torch.dtype
 ) -> None:
     state = states.sample(CELLS, seed, kind)
     if dtype is torch.float32:  # the budget of what the chain is given
         state = {name: x.astype(np.float32).astype(np.float64) for name, x in state.items()}
         timestep = float(np.float32(timestep))
-    output = advance(state, timestep, Config(profile=profile), dtype)
+    output = advance(state, timestep, Config(profile=profile, water=scheme), dtype)
     after = by_name(output)
     limit = 1e-14 if dtype is torch.float64 else 4e-7
     for species, error in metrics.closure(state, after, timestep).items():
@@ -317,11 +372,14 @@ def empty_cells() -> dict[str, Any]:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("scheme", ["zsr", "kappa"])
 @pytest.mark.parametrize("kind", ["mixed", "sparse", "space_filling", "empty"])
-def test_gradients_are_finite(kind: str, profile: Profile, dtype: torch.dtype) -> None:
+def test_gradients_are_finite(
+    kind: str, scheme: Water, profile: Profile, dtype: torch.dtype
+) -> None:
     state = empty_cells() if kind == "empty" else states.sample(2000, 41, kind)
     given = [x.requires_grad_() for x in tensors(state, dtype)]
-    config = Config(profile=profile, organic_nucleation="kinetic")
+    config = Config(profile=profile, water=scheme, organic_nucleation="kinetic")
     output = chain(config)(*given, 1800.0)
     loss = torch.zeros((), dtype=dtype)
     for values in (output.prognostic, output.diagnostic, *output.split.values()):
@@ -331,10 +389,11 @@ def test_gradients_are_finite(kind: str, profile: Profile, dtype: torch.dtype) -
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("scheme", ["zsr", "kappa"])
 @pytest.mark.parametrize("kind", ["all_modes", "continental_clean", "sea_salt_plume"])
-def test_gradients_are_right(kind: str, profile: Profile) -> None:
+def test_gradients_are_right(kind: str, scheme: Water, profile: Profile) -> None:
     """Of relative changes of the output to relative changes of the input, by differences."""
-    step_ = chain(Config(profile=profile))
+    step_ = chain(Config(profile=profile, water=scheme))
     environment, prognostic = tensors(states.typical(kind))
     after = step_(environment, prognostic, 900.0)
     scale = torch.cat((after.prognostic, after.diagnostic), dim=1).clamp(min=1e-30)
@@ -502,12 +561,12 @@ def test_missing_setting() -> None:
         Settings.from_json(given)
 
 
-@pytest.mark.parametrize("name", ["water", "nucleation"])
-def test_forms_that_are_not_there_say_so(name: str) -> None:
-    value = {"water": "kappa", "nucleation": "kazil_lovejoy2007"}[name]
-    changed = replace(Settings.from_reference(Config()), **{name: value})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=f"{name} = '{value}' has no form in the chain"):
+def test_forms_that_are_not_there_say_so() -> None:
+    changed = replace(Settings.from_reference(Config()), nucleation="kazil_lovejoy2007")
+    with pytest.raises(ValueError, match="nucleation = 'kazil_lovejoy2007' has no form"):
         Chain(changed)
+    with pytest.raises(ValueError, match=r"networks of water and salt are of ZSR water"):
+        chain(Config(water="kappa"), water=untrained_water())
 
 
 # --- Networks -------------------------------------------------------------------------------------

@@ -115,6 +115,9 @@ def test_reference(profile: Profile, kind: str, timestep: float, path: Path) -> 
         {"densities": {"so4": 1.7, "bc": 1.8, "oc": 1.3, "ss": 2.2, "du": 2.5}},
         {"thresholds": "messy"},
         {"thresholds": "icon_ham"},
+        {"water": "kappa"},
+        {"water": "kappa", "thresholds": "icon_ham"},
+        {"water": "kappa", "kappa_full_volume": True, "kappas": {"ss": 1.0, "bc": 0.1, "du": 0.03}},
     ],
     ids=str,
 )
@@ -126,12 +129,36 @@ def test_settings(profile: Profile, switches: dict[str, Any], path: Path) -> Non
     check(Config(profile=profile, **switches), state, 900.0, path)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("humidity", [(0.0, 0.01), (0.2, 0.95), (0.98, 1.0), (1.0, 1.0)], ids=str)
+@pytest.mark.parametrize("kind", ["mixed", "sparse", "space_filling", "sea_salt_plume"])
+def test_kappa_water(
+    kind: str, humidity: tuple[float, float], profile: Profile, path: Path
+) -> None:
+    """Sizes in float, water in double: as far as the reference's own form does not cancel."""
+    state = states.sample(2000, 14, kind)
+    state["relative_humidity"] = np.linspace(*humidity, 2000)
+    still: dict[str, Any] = {"condensation": False, "coagulation": False, "nucleation": "none"}
+    config = Config(profile=profile, water="kappa", **still)
+    ours, real = exact(path, config).step(state, 1.0), reference.step(state, 1.0, config=config)
+    assert not ours["flag"].any()
+    for kind_, modes in (("wet_radius", MODES), ("density", MODES), ("dry_radius", SOLUBLE)):
+        for mode in modes:
+            name = f"{kind_}_{mode.name}"
+            assert ours[name] == pytest.approx(real[name], rel=2e-6), name
+    for mode in SOLUBLE:
+        dry, water = real[f"dry_radius_{mode.name}"], real[f"water_{mode.name}"]
+        error = np.abs(ours[f"water_{mode.name}"] - water)
+        grain = 1e-14 * state[f"num_{mode.name}"] * 4.2e3 * dry**3  # of the dry particles' volume
+        assert (error <= 1e-9 * water + grain).all(), mode.name
+
+
 @pytest.fixture(scope="module")
 def cells() -> dict[str, Array]:
     return states.sample(1000, 13)
 
 
-@pytest.fixture(scope="module", params=["ham2", "m7_2004", "learned", "stages"])
+@pytest.fixture(scope="module", params=["ham2", "m7_2004", "kappa", "learned", "stages"])
 def model(request: pytest.FixtureRequest) -> Emulator:
     return emulator.load(ABI / f"{request.param}.safetensors")
 
@@ -533,9 +560,9 @@ def setting(name: str, value: Any) -> Edit:
     return lambda meta, _: meta["settings"].__setitem__(name, value)
 
 
-def learned(change: Edit) -> Edit:
+def learned(change: Edit, block: str = "coagulation") -> Edit:
     def edit(meta: dict[str, Any], tensors: dict[str, Any]) -> None:
-        more, added = modelfiles.with_network(meta, "coagulation", widths=(4,))
+        more, added = modelfiles.with_network(meta, block, widths=(4,))
         meta.update(more)
         tensors.update(added)
         change(meta, tensors)
@@ -573,7 +600,12 @@ REFUSALS: dict[str, tuple[Edit, str]] = {
     "no settings": (lambda m, _: m.pop("settings"), "'settings' is missing"),
     "no chain": (lambda m, _: m.pop("chain"), "'chain' is missing"),
     "unknown profile": (setting("profile", "ham3"), 'settings.profile = "ham3"; .*"ham2"'),
-    "kappa": (setting("water", "kappa"), 'settings.water = "kappa"'),
+    "unknown water": (setting("water", "koehler"), 'settings.water = "koehler"; .*"kappa"'),
+    "wild kappa": (setting("kappa", [11.0] * 5), r"settings.kappa = 11; allowed is \[0, 10\]"),
+    "kappa with a network": (
+        learned(setting("water", "kappa"), "water"),
+        "networks of water and salt are of ZSR water",
+    ),
     "kazil-lovejoy": (setting("nucleation", "kazil_lovejoy2007"), "settings.nucleation"),
     "unknown setting": (setting("magic", True), "settings: 'magic' is not known"),
     "missing setting": (lambda m, _: m["settings"].pop("pi"), "settings: 'pi' is missing"),

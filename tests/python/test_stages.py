@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pyemu import emulator, metrics, modelfile, reference, states
 from pyemu.blocks.chain import Chain
-from pyemu.blocks.settings import Profile, Settings
+from pyemu.blocks.settings import Profile, Settings, Water
 from pyemu.exchange import exact_model
 from pyemu.records import WATERS
 from pyemu.state import pack
@@ -79,12 +79,22 @@ def test_two_stages_beat_fifteen_steps(
     assert mean > scores(cells, truth, reference.step(cells, timestep, substeps=15))[0]
 
 
+def test_two_stages_with_kappa_water(tmp_path: Path) -> None:
+    cells = states.spun_up(1000, 5)
+    truth = reference.step(cells, 900.0, water="kappa", substeps=240)
+    mean, worst = scores(cells, truth, in_engine(tmp_path, (2, 8), cells, 900.0, water="kappa"))
+    assert mean > 0.99
+    assert worst > 0.8
+
+
+@pytest.mark.parametrize("scheme", ["zsr", "kappa"])
 @pytest.mark.parametrize("profile", ["ham2", "m7_2004"])
 @pytest.mark.parametrize("kind", ["mixed", "all_modes", "space_filling"])
-def test_engine_and_torch_agree(profile: Profile, kind: str, tmp_path: Path) -> None:
+def test_engine_and_torch_agree(kind: str, profile: Profile, scheme: Water, tmp_path: Path) -> None:
     state = states.sample(3000, 6, kind)
-    ours = in_torch(chain((2, 6), profile=profile), state, 1800.0)
-    engine = in_engine(tmp_path, (2, 6), state, 1800.0, profile=profile)
+    config: dict[str, Any] = {"profile": profile, "water": scheme}
+    ours = in_torch(chain((2, 6), **config), state, 1800.0)
+    engine = in_engine(tmp_path, (2, 6), state, 1800.0, **config)
     for name in names(PROGNOSTICS):
         change = np.abs(ours[name] - state[name])
         error = np.abs(engine[name] - ours[name])
