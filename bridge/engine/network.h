@@ -8,9 +8,12 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// Room for a layer's values, whole tiles of them.
+// Room for a layer's values, whole tiles of them. 0 is for models without networks.
+#if !defined(M7EMU_WIDEST)
+#define M7EMU_WIDEST max_width
+#endif
 constexpr int padded_width =
-    (max_width + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
+    (M7EMU_WIDEST + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
 
 constexpr float target_max = 1.0e30f; // bound of what a network gives
 
@@ -43,7 +46,7 @@ template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x
 template <Activation activation>
 M7EMU_FUNCTION void bent(const Linear &map, const pack<float> *inputs, pack<float> *outputs) {
   using R = pack<float>;
-  const float *weight = map.weight;
+  const auto *weight = static_cast<const float *>(__builtin_assume_aligned(map.weight, 32));
   for (int o = 0; o < map.outputs; o += outputs_per_tile) {
     R sum[outputs_per_tile];
     for (int j = 0; j < outputs_per_tile; ++j)
@@ -93,11 +96,14 @@ M7EMU_FUNCTION void apply(const Layer &layer, const pack<float> *inputs, pack<fl
 
 // Targets by their numbers from features by theirs. Where a feature is not `present` (its mode has
 // no particles) it counts as its mean, and the guard does not look at it.
-M7EMU_FUNCTION void evaluate(const Network &network, const pack<float> *feature,
+M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
                              const pack<float> *present, pack<float> *target, Guard &guard) {
   using R = pack<float>;
+  if constexpr (padded_width == 0)
+    return;
+  constexpr int width = padded_width > 0 ? padded_width : 1;
   const R zero = R(0.0f);
-  R z[max_features], one_side[padded_width], other_side[padded_width], room[padded_width];
+  R z[max_features], one_side[width], other_side[width], room[width];
   for (int i = 0; i < network.n_features; ++i) {
     const R x = feature[network.feature[i]];
     const auto here = present[network.feature[i]] > zero;

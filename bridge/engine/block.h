@@ -1,8 +1,10 @@
-// The step of whole blocks of columns with one set of instructions: packs the columns into lanes,
-// checks them, and puts the results back. Built once for each set (meson.build).
+// Cells of a block of columns: packs them into lanes, checks them, steps them, and puts the results
+// back. Built once for each set of instructions (set.cpp), and for GPUs (gpu/step.cpp).
 //
 // Nothing here may use the standard library's templates: an instance of them that is compiled for
 // AVX-512 could be the one that the linker keeps for all.
+#pragma once
+
 #include "step.h"
 
 #include <cstddef>
@@ -46,7 +48,7 @@ enum {
 };
 
 // A number that does no harm in each input, for lanes that are not to be used.
-constexpr double harmless(int input) {
+M7EMU_INLINE constexpr double harmless(int input) {
   return input == pressure ? 1.0e5 : input == temperature ? 280.0 : 0.0;
 }
 
@@ -55,7 +57,7 @@ template <class S> struct Lanes {
   bool valid[lanes];
   bool all_valid;
 
-  void refuse(int lane) {
+  M7EMU_INLINE void refuse(int lane) {
     valid[lane] = all_valid = false;
     for (int i = 0; i < n_input; ++i)
       value[i][lane] = S(harmless(i));
@@ -87,6 +89,16 @@ M7EMU_INLINE void scatter(const Lanes<S> &in, int count, pack<S> x, S *field, st
   for (int i = 0; i < count; ++i)
     if (in.valid[i])
       field[at + static_cast<std::size_t>(i)] = lane[i];
+}
+
+// Set cells of a field that may be missing to 0.
+template <class T> M7EMU_INLINE void clear(T *field, std::size_t at, int count) {
+  if (!field)
+    return;
+  if constexpr (lanes == 1)
+    field[at] = T(0);
+  else
+    std::memset(field + at, 0, static_cast<std::size_t>(count) * sizeof *field);
 }
 
 // Find lanes with an input that is not finite or out of its range, looking at bits before values: a
@@ -203,13 +215,9 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
   // Most blocks are fine throughout.
   if (in.all_valid && !any(guard.excess > pack<float>(0.0f)) && !any(negatives > R(S(0)))) {
     static_assert(M7EMU_FLAG_FINE == 0);
-    const std::size_t cells_here = static_cast<std::size_t>(count);
-    if (block.flag)
-      std::memset(block.flag + at, 0, cells_here * sizeof *block.flag);
-    if (block.uncertainty)
-      std::memset(block.uncertainty + at, 0, cells_here * sizeof *block.uncertainty);
-    if (block.negatives)
-      std::memset(block.negatives + at, 0, cells_here * sizeof *block.negatives);
+    clear(block.flag, at, count);
+    clear(block.uncertainty, at, count);
+    clear(block.negatives, at, count);
     return;
   }
   alignas(64) S counted[lanes];
@@ -229,23 +237,6 @@ M7EMU_INLINE void step_lanes(const Program &program, const Block &block, std::si
       block.negatives[cell] = in.valid[i] ? static_cast<std::int32_t>(counted[i]) : 0;
   }
 }
-
-template <class S, class Block> void step_block(const Program &program, const Block &block) {
-  for (int level = 0; level < block.klev; ++level)
-    for (int column = 0; column < block.kproma; column += lanes) {
-      const std::size_t at =
-          static_cast<std::size_t>(level) * static_cast<std::size_t>(block.kbdim) +
-          static_cast<std::size_t>(column);
-      const int left = block.kproma - column;
-      step_lanes<S>(program, block, at, left < lanes ? left : lanes);
-    }
-}
-
-#define M7EMU_STRING(x) #x
-#define M7EMU_NAME(x) M7EMU_STRING(x)
-extern const Engine engine;
-const Engine engine = {M7EMU_NAME(M7EMU_SET), lanes, step_block<double, m7emu_block>,
-                       step_block<float, m7emu_block_float>};
 
 } // namespace M7EMU_SET
 } // namespace m7emu
