@@ -25,7 +25,11 @@ enum simulatedError_t {
   simulatedErrorInvalidDevice,
   simulatedErrorNoDevice
 };
-enum simulatedMemcpyKind { simulatedMemcpyHostToDevice, simulatedMemcpyDeviceToHost };
+enum simulatedMemcpyKind {
+  simulatedMemcpyHostToDevice,
+  simulatedMemcpyDeviceToHost,
+  simulatedMemcpyDeviceToDevice
+};
 enum simulatedMemoryType {
   simulatedMemoryTypeUnregistered,
   simulatedMemoryTypeHost,
@@ -315,7 +319,7 @@ inline simulatedError_t simulatedMemcpy2DAsync(void *into, std::size_t into_pitc
                                                m7emu::gpu::Stream stream) {
   using namespace m7emu::gpu;
   SIMULATED_CALL(simulatedErrorInvalidValue);
-  const void *const there = kind == simulatedMemcpyHostToDevice ? into : from;
+  const void *const there = kind == simulatedMemcpyDeviceToHost ? from : into;
   const Simulation::Memory *const piece = sim.find(there);
   if (!piece || piece->device < 0 || width > into_pitch || width > from_pitch)
     return simulatedErrorInvalidValue;
