@@ -64,7 +64,9 @@ template <class S> struct Kind;
 template <> struct Kind<double> {
   using Cells = cells;
   static constexpr const char *name = "float64";
-  static Cells made(int columns, int width, int levels) { return cells_new(columns, width, levels); }
+  static Cells made(int columns, int width, int levels) {
+    return cells_new(columns, width, levels);
+  }
   static void set(Cells &c, std::size_t at, std::uint64_t n) { cells_set(&c, at, n); }
   static void end(Cells &c) { cells_free(&c); }
 };
@@ -256,12 +258,12 @@ Rates measure(std::size_t size) {
   };
   const double bytes = static_cast<double>(size);
   Rates rates;
-  rates.copy = 2.0 * bytes / median(nothing, [&] {
-                 check(GPU(MemcpyAsync)(there[2], there[1], size, GPU(MemcpyDeviceToDevice),
-                                        stream[0]),
-                       "copy");
-                 wait();
-               });
+  rates.copy =
+      2.0 * bytes / median(nothing, [&] {
+        check(GPU(MemcpyAsync)(there[2], there[1], size, GPU(MemcpyDeviceToDevice), stream[0]),
+              "copy");
+        wait();
+      });
   rates.in = bytes / median(nothing, [&] { in(), wait(); });
   rates.out = bytes / median(nothing, [&] { out(), wait(); });
   rates.in_of_both = rates.out_of_both = bytes / median(nothing, [&] { in(), out(), wait(); });
@@ -283,10 +285,10 @@ struct Row {
 
   std::string json() const {
     const std::string name = std::string(model).substr(std::string(model).rfind('/') + 1);
-    std::string line = text("{\"model\": \"%s\", \"state\": \"%s\", \"how\": \"%s\", "
-                            "\"cells\": %d, \"cells per s\": %.4g, \"ns per cell\": %.4g, ",
-                            name.substr(0, name.find('.')).c_str(), real, how, count, rate,
-                            1e9 / rate);
+    std::string line =
+        text("{\"model\": \"%s\", \"state\": \"%s\", \"how\": \"%s\", "
+             "\"cells\": %d, \"cells per s\": %.4g, \"ns per cell\": %.4g, ",
+             name.substr(0, name.find('.')).c_str(), real, how, count, rate, 1e9 / rate);
     line += of_machine < 0.0 ? "\"of the roofline\": \"\"}"
                              : text("\"of the roofline\": %.3g}", of_machine);
     std::fprintf(stderr, "%s\n", line.c_str());
@@ -310,8 +312,7 @@ void time_model(const char *path, int count, const Rates &rates, std::vector<std
       check(GPU(StreamSynchronize)(nullptr), "copy");
     };
     copy(kept, state);
-    const double taken =
-        median([&] { copy(state, kept); }, [&] { check(step(gpu, there.block)); });
+    const double taken = median([&] { copy(state, kept); }, [&] { check(step(gpu, there.block)); });
     check(GPU(Free)(kept), "memory");
     rows.push_back(Row{path, Kind<S>::name, "on the device", count, double(n) / taken,
                        (in + out) / rates.copy / taken}
@@ -401,10 +402,10 @@ int main(int argc, char **argv) {
   }
   const std::size_t size = std::size_t(most) * 100;
   const Rates rates = measure(std::min(size, std::size_t(512) << 20));
-  std::string machine = text("\"copy on the device, GB/s\": %.4g, \"bus in, GB/s\": %.4g, "
-                             "\"bus out, GB/s\": %.4g, \"bus both at once, GB/s each\": %.4g",
-                             rates.copy / 1e9, rates.in / 1e9, rates.out / 1e9,
-                             rates.in_of_both / 1e9);
+  std::string machine =
+      text("\"copy on the device, GB/s\": %.4g, \"bus in, GB/s\": %.4g, "
+           "\"bus out, GB/s\": %.4g, \"bus both at once, GB/s each\": %.4g",
+           rates.copy / 1e9, rates.in / 1e9, rates.out / 1e9, rates.in_of_both / 1e9);
   std::fprintf(stderr, "%s\n", machine.c_str());
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   for (int i = 3; i < argc; ++i) {

@@ -82,10 +82,13 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
     model = ffi.gc(given[0], lib.m7emu_close)
     text = ffi.new("char **")
     _check(lib.m7emu_metadata(model, ffi.cast("const char **", text)))
-    steps = {"m7emu_block *": lib.m7emu_step, "m7emu_block_float *": lib.m7emu_step_float}
+    steps = {
+        ffi.typeof("m7emu_block *"): lib.m7emu_step,
+        ffi.typeof("m7emu_block_float *"): lib.m7emu_step_float,
+    }
 
     def advance(block: Any) -> int:
-        return int(steps[ffi.typeof(block).cname](model, block))
+        return int(steps[ffi.typeof(block)](model, block))
 
     return Emulator(path, ffi.string(text[0]).decode(), advance)
 

@@ -19,8 +19,8 @@
 #define M7EMU_VERSION "0"
 #endif
 
-// Of the native engine, which on a GPU has `gpu` set; or of torch: then `torch` is set, and of Model
-// only the metadata.
+// Of the native engine, which on a GPU has `gpu` set; or of torch: then `torch` is set, and of
+// Model only the metadata.
 struct m7emu_model : m7emu::Model {
   const m7emu_torch_engine *torch = nullptr;
   void *in_torch = nullptr;
@@ -122,8 +122,7 @@ static_assert(M7EMU_ABI_VERSION == 1); // the number in the libraries' names
 
 std::int32_t open_in_torch(const char *path, std::int32_t device, m7emu_model &model) {
   const m7emu_torch_engine *engine = nullptr;
-  std::int32_t status =
-      load_engine("libm7emu_torch.so.1", "m7emu_torch", "engine 'torch'", engine);
+  std::int32_t status = load_engine("libm7emu_torch.so.1", "m7emu_torch", "engine 'torch'", engine);
   if (status != M7EMU_OK)
     return status;
   const char *metadata = nullptr;
@@ -227,7 +226,9 @@ std::int32_t m7emu_step_float(const m7emu_model *model, const m7emu_block_float 
 std::int32_t m7emu_pin(const m7emu_model *model, void *memory, size_t size) {
   if (!model || !memory || size == 0)
     return fail(M7EMU_ERROR_ARGUMENT, "m7emu_pin: %s",
-                !model ? "model is null" : !memory ? "memory is null" : "size is 0");
+                !model    ? "model is null"
+                : !memory ? "memory is null"
+                          : "size is 0");
   return model->gpu
              ? model->gpu->pin(model->on_gpu, memory, size, last_message, sizeof last_message)
              : std::int32_t(M7EMU_OK);

@@ -97,7 +97,7 @@ M7EMU_FUNCTION void apply(const Layer &layer, const pack<float> *inputs, pack<fl
 // Targets by their numbers from features by theirs. Where a feature is not `present` (its mode has
 // no particles) it counts as its mean, and the guard does not look at it.
 M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
-                             const pack<float> *present, pack<float> *target, Guard &guard) {
+                            const pack<float> *present, pack<float> *target, Guard &guard) {
   using R = pack<float>;
   if constexpr (padded_width == 0)
     return;

@@ -254,10 +254,10 @@ private:
   int device, processors = 0, reads_host = 0;
   Image image;
   const Form *form;
-  Room room{false};                // of the image
-  std::size_t image_size = 0;      // with the table of its pointers
-  std::size_t in_shared = 0;       // the same, 0 where it has no room in shared memory
-  int blocks_at_once[2] = {0, 0};  // of double and single precision
+  Room room{false};               // of the image
+  std::size_t image_size = 0;     // with the table of its pointers
+  std::size_t in_shared = 0;      // the same, 0 where it has no room in shared memory
+  int blocks_at_once[2] = {0, 0}; // of double and single precision
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> idle;
 
@@ -274,8 +274,8 @@ private:
          {&image.program.water, &image.program.salt, &image.program.nucleation,
           &image.program.condensation, &image.program.coagulation, &image.program.ageing})
       if (*network)
-        *network = reinterpret_cast<const Network *>(
-            start + reinterpret_cast<std::uintptr_t>(*network));
+        *network =
+            reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(*network));
     if (image_size <= static_cast<std::size_t>(most))
       in_shared = image_size;
   }
@@ -314,7 +314,7 @@ private:
 
   enum Where { pageable, pinned, on_device, elsewhere };
   Where where(const void *pointer) const {
-    GPU(PointerAttributes) attributes;
+    GPU_POINTER_ATTRIBUTES attributes;
     if (GPU(PointerGetAttributes)(&attributes, pointer) != no_error) {
       GPU(GetLastError)(); // what HIP says of memory it does not know
       return pageable;
@@ -361,12 +361,12 @@ private:
         const std::size_t reach =
             ((field.planes - 1) * plane + (plane - std::size_t(block.kbdim)) + block.kproma) *
             field.size;
-        GPU(PointerAttributes) attributes;
+        GPU_POINTER_ATTRIBUTES attributes;
         const bool known = GPU(PointerGetAttributes)(&attributes, field.memory) == no_error;
         if (known && attributes.type == GPU(MemoryTypeDevice))
           misplaced(field, "the host's memory, but in that of GPU");
-        direct = direct && where(field.memory) == pinned &&
-                 where(field.memory + reach - 1) == pinned;
+        direct =
+            direct && where(field.memory) == pinned && where(field.memory + reach - 1) == pinned;
       }
     const std::size_t share = (cells / 8 + 1023) / 1024 * 1024;
     const std::size_t chunk = std::min(cells, std::clamp(share, chunk_min, chunk_max));
@@ -441,8 +441,8 @@ private:
       for (const Field &f : field)
         if (f.memory && (f.kind == Field::in || f.kind == Field::in_out))
           copy_rows<true>(block, f, staged + f.offset, first, count);
-      check("copying to it", GPU(MemcpyAsync)(start, staged, layout.in_end,
-                                              GPU(MemcpyHostToDevice), slot.stream));
+      check("copying to it",
+            GPU(MemcpyAsync)(start, staged, layout.in_end, GPU(MemcpyHostToDevice), slot.stream));
     }
     check("a count", GPU(MemsetAsync)(start + layout.invalid, 0, sizeof(int), slot.stream));
     launch(in_slot(block, field, start, count), reinterpret_cast<int *>(start + layout.invalid),
@@ -455,8 +455,8 @@ private:
   }
 
   template <class Block>
-  void end(const Block &block, Field (&field)[n_fields], bool direct, Slot &slot,
-           std::size_t first, std::size_t count) {
+  void end(const Block &block, Field (&field)[n_fields], bool direct, Slot &slot, std::size_t first,
+           std::size_t count) {
     const Layout layout(field, count);
     char *const start = slot.room.of(layout.end), *const staged = slot.pinned.of(layout.end);
     check("the step", GPU(EventSynchronize)(slot.stepped));
@@ -469,10 +469,9 @@ private:
       return;
     }
     if (direct) {
-      check("copying from it",
-            GPU(MemcpyAsync)(staged + layout.out_begin, start + layout.out_begin,
-                             layout.invalid - layout.out_begin, GPU(MemcpyDeviceToHost),
-                             slot.stream));
+      check("copying from it", GPU(MemcpyAsync)(staged + layout.out_begin, start + layout.out_begin,
+                                                layout.invalid - layout.out_begin,
+                                                GPU(MemcpyDeviceToHost), slot.stream));
       check("copying from it", GPU(StreamSynchronize)(slot.stream));
     }
     const auto *const flag =
@@ -492,8 +491,8 @@ private:
             const std::size_t place =
                 (p * std::size_t(block.klev) + level) * std::size_t(block.kbdim) +
                 (first + i) % std::size_t(block.kproma);
-            std::memcpy(f.memory + place * f.size,
-                        staged + f.offset + (p * count + i) * f.size, f.size);
+            std::memcpy(f.memory + place * f.size, staged + f.offset + (p * count + i) * f.size,
+                        f.size);
           }
     }
   }
@@ -556,8 +555,8 @@ void close_model(void *model) {
 
 const m7emu::GpuEngine *m7emu_cuda(void) {
   namespace gpu = m7emu::gpu;
-  static const m7emu::GpuEngine engine = {
-      sizeof engine,   M7EMU_VERSION, gpu::open_model, gpu::step, gpu::step_float,
-      gpu::pin, gpu::unpin,   gpu::close_model};
+  static const m7emu::GpuEngine engine = {sizeof engine, M7EMU_VERSION,   gpu::open_model,
+                                          gpu::step,     gpu::step_float, gpu::pin,
+                                          gpu::unpin,    gpu::close_model};
   return &engine;
 }

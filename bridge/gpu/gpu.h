@@ -15,6 +15,7 @@
 #if defined(M7EMU_SIMULATED)
 
 #include "simulation.h"
+#define GPU_POINTER_ATTRIBUTES simulatedPointerAttributes
 #define GPU_ATOMIC_ADD(to, value) (*(to) += (value))
 
 #elif defined(__HIPCC__)
@@ -23,6 +24,7 @@
 #define GPU(name) hip##name
 #define GPU_CONSTANT const
 #define GPU_ATOMIC_ADD(to, value) atomicAdd(to, value)
+#define GPU_POINTER_ATTRIBUTES hipPointerAttribute_t
 #define GPU_OPT_IN_SHARED hipDeviceAttributeSharedMemPerBlockOptin
 #define GPU_PROCESSORS hipDeviceAttributeMultiprocessorCount
 #define GPU_READS_HOST hipDeviceAttributePageableMemoryAccess
@@ -34,6 +36,7 @@
 #define GPU(name) cuda##name
 #define GPU_CONSTANT const __grid_constant__
 #define GPU_ATOMIC_ADD(to, value) atomicAdd(to, value)
+#define GPU_POINTER_ATTRIBUTES cudaPointerAttributes
 #define GPU_OPT_IN_SHARED cudaDevAttrMaxSharedMemoryPerBlockOptin
 #define GPU_PROCESSORS cudaDevAttrMultiProcessorCount
 #define GPU_READS_HOST cudaDevAttrPageableMemoryAccess
@@ -71,10 +74,9 @@ __global__ void __launch_bounds__(Kernel::threads, Kernel::blocks_at_once)
 // Blocks of a kernel that a multiprocessor runs at once; makes room for `shared` bytes of each.
 template <class Kernel> Error prepare(std::size_t shared, int *blocks) {
   const void *const function = reinterpret_cast<const void *>(kernel<Kernel>);
-  const Error error = GPU(FuncSetAttribute)(
-      function, GPU(FuncAttributeMaxDynamicSharedMemorySize), static_cast<int>(shared));
-  return error != no_error ? error
-                           : GPU_OCCUPANCY(blocks, kernel<Kernel>, Kernel::threads, shared);
+  const Error error = GPU(FuncSetAttribute)(function, GPU(FuncAttributeMaxDynamicSharedMemorySize),
+                                            static_cast<int>(shared));
+  return error != no_error ? error : GPU_OCCUPANCY(blocks, kernel<Kernel>, Kernel::threads, shared);
 }
 
 template <class Kernel>

@@ -70,8 +70,8 @@ struct Simulation {
   std::recursive_mutex mutex;
   std::map<const char *, Memory> memory;
   SimulatedStream legacy[devices] = {{0, {}, 0}, {1, {}, 0}}; // the default streams
-  long calls_to_failure = -1; // none
-  long live = 0;              // streams, events and pieces of memory
+  long calls_to_failure = -1;                                 // none
+  long live = 0; // streams, events and pieces of memory
 
   static Simulation &get() {
     static Simulation simulation;
@@ -346,7 +346,7 @@ inline simulatedError_t simulatedGetLastError() {
   return simulatedSuccess;
 }
 inline const char *simulatedGetErrorString(simulatedError_t error) {
-  static const char *const text[] = {"no error", "invalid value", "out of memory",
-                                     "invalid device", "no device"};
+  static const char *const text[] = {"no error", "invalid value", "out of memory", "invalid device",
+                                     "no device"};
   return text[error];
 }

@@ -80,11 +80,11 @@ typedef struct m7emu_options {
  * On a GPU the native engine is libm7emu_cuda, which is loaded when a model is first opened there;
  * ranks of one node choose different devices by their index. A GPU, and torch on one, takes blocks
  * in its own memory (M7EMU_DEVICE) and in the host's. A block on the device is stepped on `stream`
- * (null: the default stream). With a stream m7emu_step returns when the step is under way, else when
- * it is done; what goes wrong later the host's next call to the GPU tells. A cell's bits depend on
- * neither block nor run, but are not the CPU's: both compute in single precision. A block of the
- * host's goes through the GPU in chunks, copied in and out meanwhile, much faster where its arrays
- * are pinned (m7emu_pin). Memory for that is allocated by the first such steps. */
+ * (null: the default stream). With a stream m7emu_step returns when the step is under way, else
+ * when it is done; what goes wrong later the host's next call to the GPU tells. A cell's bits
+ * depend on neither block nor run, but are not the CPU's: both compute in single precision. A block
+ * of the host's goes through the GPU in chunks, copied in and out meanwhile, much faster where its
+ * arrays are pinned (m7emu_pin). Memory for that is allocated by the first such steps. */
 
 /* One block of columns. struct_size is sizeof the struct; new members are added at the end. */
 typedef struct m7emu_block {

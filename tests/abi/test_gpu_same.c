@@ -114,9 +114,9 @@ enum { PAGEABLE, PINNED, ON_DEVICE, ON_STREAM, WAYS };
   static void NAME##_near(const REAL *found, const REAL *cpu) {                                    \
     double worst = 0.0;                                                                            \
     int off = 0;                                                                                   \
-    for (size_t i = 0; i < (size_t)COUNT * N_OUT; ++i) {                                        \
+    for (size_t i = 0; i < (size_t)COUNT * N_OUT; ++i) {                                           \
       const double x = (double)found[i], y = (double)cpu[i];                                       \
-      if (i % N_OUT < 8 || (i % N_OUT < 34 && fabs(y) < 1e-3))                               \
+      if (i % N_OUT < 8 || (i % N_OUT < 34 && fabs(y) < 1e-3))                                     \
         continue;                                                                                  \
       const double error = x == y ? 0.0 : fabs(x - y) / fmax(fabs(y), 1e-300);                     \
       worst = fmax(worst, error);                                                                  \
@@ -124,15 +124,14 @@ enum { PAGEABLE, PINNED, ON_DEVICE, ON_STREAM, WAYS };
         that(0, "the CPU's flags");                                                                \
       off += error > 1e-5;                                                                         \
     }                                                                                              \
-    fprintf(stderr, "  %s: worst %.1e, %d of %d above 1e-5\n", #REAL, worst, off,                  \
-            COUNT *N_OUT);                                                                      \
-    that(worst < 1e-3 && off < COUNT * N_OUT / 200, "the CPU's step");                         \
+    fprintf(stderr, "  %s: worst %.1e, %d of %d above 1e-5\n", #REAL, worst, off, COUNT * N_OUT);  \
+    that(worst < 1e-3 && off < COUNT * N_OUT / 200, "the CPU's step");                             \
   }                                                                                                \
                                                                                                    \
   static void NAME##_same(const m7emu_model *cpu, const m7emu_model *gpu) {                        \
     static const int shapes[][3] = {{1, 1, 1},   {7, 9, 1},     {64, 64, 3},                       \
                                     {31, 40, 5}, {500, 500, 1}, {500, 512, 1}};                    \
-    static REAL expected[COUNT * N_OUT], found[COUNT * N_OUT];                               \
+    static REAL expected[COUNT * N_OUT], found[COUNT * N_OUT];                                     \
     for (int bad = 0; bad < 2; ++bad) {                                                            \
       NAME##_all(cpu, 100, 100, 1, PAGEABLE, bad, expected);                                       \
       NAME##_all(gpu, 100, 100, 1, PAGEABLE, bad, found);                                          \
