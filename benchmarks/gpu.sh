@@ -68,8 +68,8 @@ program() { # the one that checks and times
 reference() { # M7 itself, without a library that the other machine may lack
   [ -e "$dir/reference" ] || ! command -v gfortran >/dev/null && return
   mkdir -p "$dir/modules"
-  local order="kinds config modes math split properties kappa water condensation kazil_lovejoy nucleation \
-number coagulation transfer ageing merging step"
+  local order="kinds math modes split kappa kazil_lovejoy config nucleation \
+number water ageing coagulation condensation merging properties transfer step"
   gcc -O2 -w "-I$root/bridge/include" -c "$root/benchmarks/gpu_cells.c" -o "$dir/cells.o"
   # shellcheck disable=SC2046 # one word a file
   gfortran -O3 "-march=${REFERENCE_MARCH:-x86-64-v3}" -fno-math-errno -fno-trapping-math -ffp-contract=off \
@@ -109,9 +109,11 @@ timed() { # timed JSON: run the program, add what the machine and the reference 
   local status=0
   "$dir/gpu" "$1.part" "$most" "${path[@]}" || status=$?
   [ -s "$1.part" ] || exit "$status"
-  local name driver
-  name=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1) || name="none: simulated"
-  driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -1) || driver=none
+  local name="none: simulated" driver=none
+  if [ "$what" != simulate ]; then
+    name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1)
+    driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -1)
+  fi
   {
     echo "{\"GPU\": \"$name\", \"driver\": \"$driver\", \"date\": \"$(date -u +%F)\", \"commit\": \"$(
       git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)\","

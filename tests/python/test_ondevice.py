@@ -4,6 +4,8 @@ The library is that of tests/abi; bridge/gpu/simulation.h is the GPU.
 """
 
 import ctypes
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -172,3 +174,26 @@ def test_without_a_gpu() -> None:
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ValueError: ")
     assert "libm7emu_cuda.so.1" in last or "GPU" in last
+
+
+def test_script_for_bare_machines(tmp_path: Path) -> None:
+    """`benchmarks/gpu.sh` from its sources to the JSON, on the simulated GPU."""
+    script = str(Path(__file__).parents[2] / "benchmarks/gpu.sh")
+    built = library().parents[2] / "bridge/libm7emu.so.1"
+    (tmp_path / "libm7emu.so.1").symlink_to(built)  # the longest part of its work
+    output = tmp_path / "gpu.json"
+    small = {**os.environ, "MOST": "10000", "MODELS": "first"}
+    command = [script, "simulate", str(tmp_path), str(output)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=small)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(output.read_text())
+    assert found["well"] == "yes"
+    assert found["GPU"] == "none: simulated"
+    assert [one["real"] for one in found["checks"]] == ["float64", "float32"]
+    assert all(one["closure"] < 1e-6 and one["same bits"] for one in found["checks"])
+    ways = {row["how"] for row in found["rows"] if row["model"] == "first"}
+    assert {"on the device", "with transfers, pinned", "CPU engine, one core"} <= ways
+    assert all(row["cells per s"] > 0.0 for row in found["rows"])
+    done = subprocess.run([script, "race"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "gpu.sh run DIR OUTPUT.json" in done.stderr
