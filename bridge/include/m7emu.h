@@ -158,7 +158,8 @@ M7EMU_API const char *m7emu_version(void);
 /* Read a model file. options may be null: CPU. *model is set to null on failure. */
 M7EMU_API int32_t m7emu_open(const char *path, const m7emu_options *options, m7emu_model **model);
 
-/* Advance a block by one timestep. On a status other than M7EMU_OK nothing has been written. */
+/* Advance a block by one timestep. On a status other than M7EMU_OK nothing has been written,
+ * unless a GPU has failed on the way. */
 M7EMU_API int32_t m7emu_step(const m7emu_model *model, const m7emu_block *block);
 M7EMU_API int32_t m7emu_step_float(const m7emu_model *model, const m7emu_block_float *block);
 
