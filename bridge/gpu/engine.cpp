@@ -268,8 +268,7 @@ private:
     char *const start = room.of(image_size);
     const std::vector<char> bytes = image.placed(start);
     check("copying the model",
-          GPU(MemcpyAsync)(start, bytes.data(), image_size, GPU(MemcpyHostToDevice), nullptr));
-    check("copying the model", GPU(StreamSynchronize)(nullptr));
+          GPU(Memcpy)(start, bytes.data(), image_size, GPU(MemcpyHostToDevice)));
     for (const Network **network :
          {&image.program.water, &image.program.salt, &image.program.nucleation,
           &image.program.condensation, &image.program.coagulation, &image.program.ageing})

@@ -334,6 +334,15 @@ inline simulatedError_t simulatedMemcpyAsync(void *into, const void *from, std::
                                              simulatedMemcpyKind kind, m7emu::gpu::Stream stream) {
   return simulatedMemcpy2DAsync(into, size, from, size, size, 1, kind, stream);
 }
+// Waits, and nothing is left to do where it fails.
+inline simulatedError_t simulatedMemcpy(void *into, const void *from, std::size_t size,
+                                        simulatedMemcpyKind kind) {
+  using namespace m7emu::gpu;
+  const simulatedError_t error = simulatedMemcpyAsync(into, from, size, kind, nullptr);
+  const std::lock_guard<std::recursive_mutex> lock(Simulation::get().mutex);
+  Simulation::get().run(Simulation::get().stream(nullptr));
+  return error;
+}
 inline simulatedError_t simulatedMemsetAsync(void *memory, int value, std::size_t size,
                                              m7emu::gpu::Stream stream) {
   using namespace m7emu::gpu;

@@ -2,8 +2,8 @@ program test_m7emu
   !! The Fortran interface of the emulator: its structs are C's, its step is the reference's, HAM's
   !! argument lists lead to it, and what goes wrong is a status.
   !! Arguments: model files of exact blocks, ham2 and m7_2004; 'torch' for that engine alone.
-  use, intrinsic :: iso_c_binding, only: c_int32_t, c_intptr_t, c_loc, c_null_ptr, c_ptr, c_size_t, &
-    c_sizeof
+  use, intrinsic :: iso_c_binding, only: c_int32_t, c_intptr_t, c_loc, c_null_ptr, c_ptr, &
+    c_size_t, c_sizeof
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
   use m7_config, only: m7_config_type, profile_ham2, profile_m7_2004, set_profile
   use m7_step, only: reference_step => step
