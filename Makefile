@@ -79,7 +79,8 @@ build/.system: Makefile
 # Editable: an import rebuilds what has changed. `build` does so first, to show what the compiler says.
 build/release/.installed: .venv/.packages pyproject.toml
 	python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps \
-	  --config-settings=build-dir=build/release --config-settings=setup-args=-Dnative=true -e .
+	  --config-settings=build-dir=build/release --config-settings=setup-args=-Dnative=true \
+	  --config-settings=setup-args=-Dgpu_targets=90 -e .
 	python -m pip check
 	@touch $@
 
