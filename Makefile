@@ -33,7 +33,7 @@ test: build build/debug/build.ninja
 # behaviour, then threads. Some minutes, hence not a part of `test`.
 sanitize: build/address/build.ninja build/thread/build.ninja
 	meson test -C build/address "abi *" m7emu --print-errorlogs --timeout-multiplier 5
-	meson test -C build/thread "abi cells" "abi blocks" "abi hostile" "abi misuse" --print-errorlogs --timeout-multiplier 5
+	meson test -C build/thread "abi cells" "abi blocks" "abi hostile" "abi misuse" "abi gpu same" --print-errorlogs --timeout-multiplier 5
 
 lint: build
 	pytest -q tests/python/test_lint.py
@@ -79,17 +79,18 @@ build/.system: Makefile
 # Editable: an import rebuilds what has changed. `build` does so first, to show what the compiler says.
 build/release/.installed: .venv/.packages pyproject.toml
 	python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps \
-	  --config-settings=build-dir=build/release --config-settings=setup-args=-Dnative=true -e .
+	  --config-settings=build-dir=build/release --config-settings=setup-args=-Dnative=true \
+	  --config-settings=setup-args=-Dgpu_targets=90 -e .
 	python -m pip check
 	@touch $@
 
 build/debug/build.ninja: | .venv/.packages
-	meson setup build/debug -Dbuildtype=debug -Dpython=false
+	meson setup build/debug -Dbuildtype=debug -Dpython=false -Dcuda=disabled
 
 build/address/build.ninja: | .venv/.packages
 	meson setup build/address -Dbuildtype=debugoptimized -Db_sanitize=address,undefined \
-	  -Dpython=false -Dhost=disabled -Dtorch=disabled
+	  -Dpython=false -Dhost=disabled -Dtorch=disabled -Dcuda=disabled
 
 build/thread/build.ninja: | .venv/.packages
 	meson setup build/thread -Dbuildtype=debugoptimized -Db_sanitize=thread \
-	  -Dpython=false -Dhost=disabled -Dtorch=disabled
+	  -Dpython=false -Dhost=disabled -Dtorch=disabled -Dcuda=disabled

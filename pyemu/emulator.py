@@ -4,15 +4,15 @@ import math
 import operator
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyemu import ondevice
 from pyemu._bridge import ffi, lib
 from pyemu.state import Matrix, State, pack, unpack
 from pyemu.variables import (
@@ -53,8 +53,8 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
     device
         "cpu", "cuda" or "cuda:<index>".
     engine
-        "native"; "torch" runs the chain of blocks in torch (`pyemu.torchengine`), which is the way
-        to a GPU where the native engine has none, and to models that it does not know.
+        "native", on a GPU by `libm7emu_cuda`; "torch" runs the chain of blocks in torch
+        (`pyemu.torchengine`), which is the way to models that the native engine does not know.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
         The file is missing or cannot be read.
     ValueError
         Not a model file, or one that this version does not understand: the message says why; an
-        unknown device or engine.
+        unknown device or engine, a GPU that is not there.
     """
     if engine not in get_args(Engine):
         allowed = ", ".join(map(repr, get_args(Engine)))
@@ -82,7 +82,15 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
     model = ffi.gc(given[0], lib.m7emu_close)
     text = ffi.new("char **")
     _check(lib.m7emu_metadata(model, ffi.cast("const char **", text)))
-    return Emulator(path, ffi.string(text[0]).decode(), partial(lib.m7emu_step, model))
+    steps = {
+        ffi.typeof("m7emu_block *"): lib.m7emu_step,
+        ffi.typeof("m7emu_block_float *"): lib.m7emu_step_float,
+    }
+
+    def advance(block: Any) -> int:
+        return int(steps[ffi.typeof(block)](model, block))
+
+    return Emulator(path, ffi.string(text[0]).decode(), advance)
 
 
 class Emulator:
@@ -147,6 +155,30 @@ class Emulator:
                 advance(first)
         after = unpack(prognostic, PROGNOSTICS) | unpack(diagnostic, DIAGNOSTICS)
         return {**after, "flag": flag, "uncertainty": uncertainty, "negatives": negatives}
+
+    def step_in_place(
+        self, fields: Mapping[str, Any], timestep: float, *, stream: int | None = None
+    ) -> None:
+        """Advance fields in the memory of the emulator's GPU: nothing is copied or allocated.
+
+        Parameters
+        ----------
+        fields
+            Members of the block of `m7emu.h` by name, shapes (klev, kbdim) and (n, klev, kbdim):
+            see `pyemu.ondevice.block`. "h2so4", "mass" and "number" are changed in place, those
+            that follow them in the header are written where they are given.
+        timestep
+            [s]
+        stream
+            A CUDA stream (`torch.cuda.current_stream().cuda_stream`), which is not waited for;
+            without one, the step is done when this returns.
+
+        Raises
+        ------
+        ValueError
+            A field that is unknown, missing, of another kind or elsewhere; an emulator on a CPU.
+        """
+        _check(self._advance(ondevice.block(fields, timestep, stream or 0)))
 
     def seconds(
         self, environment: Matrix, prognostic: Matrix, timestep: float, columns: int

@@ -1,6 +1,6 @@
 // One set of instructions under the clock: the step with a clock between its parts, or with its
 // operations counted (M7EMU_COUNT), a network alone, and what the processor can do at best. Built
-// like step.cpp, in namespaces of its own.
+// like set.cpp, in namespaces of its own.
 #include "clock_set.h"
 
 #if defined(__x86_64__)
@@ -57,7 +57,7 @@ inline void part_begins(int next) {
 } // namespace M7EMU_CLOCK
 } // namespace m7emu
 
-#include "../engine/step.cpp"
+#include "../engine/set.cpp"
 
 namespace m7emu {
 namespace M7EMU_SET {

@@ -4,7 +4,7 @@
 // lane by lane, so a cell's bits depend neither on its neighbours nor on how many lanes there are.
 // This header has the same few operations for four sets of instructions, each in a namespace of its
 // own: AVX-512, AVX2 with FMA, vectors of 16 bytes as any processor has them, and plain scalars,
-// the form that a GPU's threads compile. The build compiles step.cpp once for each set.
+// the form that a GPU's threads compile. The build compiles set.cpp once for each set.
 #pragma once
 
 #include <cstdint>

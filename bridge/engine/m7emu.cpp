@@ -2,6 +2,7 @@
 #include "../include/m7emu.h"
 
 #include "../embed/m7emu_torch.h"
+#include "../gpu/m7emu_cuda.h"
 
 #include <dlfcn.h>
 
@@ -18,10 +19,13 @@
 #define M7EMU_VERSION "0"
 #endif
 
-// Of the native engine, or of torch: then `torch` is set, and of Model only the metadata.
+// Of the native engine, which on a GPU has `gpu` set; or of torch: then `torch` is set, and of
+// Model only the metadata.
 struct m7emu_model : m7emu::Model {
   const m7emu_torch_engine *torch = nullptr;
   void *in_torch = nullptr;
+  const m7emu::GpuEngine *gpu = nullptr;
+  void *on_gpu = nullptr;
   std::int32_t device = M7EMU_DEVICE_CPU;
 
   m7emu_model() = default;
@@ -29,6 +33,8 @@ struct m7emu_model : m7emu::Model {
   ~m7emu_model() {
     if (in_torch)
       torch->close(in_torch);
+    if (on_gpu)
+      gpu->close(on_gpu);
   }
 };
 
@@ -90,22 +96,25 @@ template <class Block> std::int32_t check(const m7emu_model *model, const Block 
   return M7EMU_OK;
 }
 
-// The torch engine's library: beside this one, or where the system looks for libraries.
-std::int32_t load_torch(const m7emu_torch_engine *&engine) {
-  static const char name[] = "libm7emu_torch.so.1"; // the number is M7EMU_ABI_VERSION
-  static_assert(M7EMU_ABI_VERSION == 1);
+constexpr char own_image = 0; // lies in this library
+
+// The library of an engine: one that the process has already, or beside this one, or where the
+// system looks for libraries. Its only function tells what it can do.
+template <class Given>
+std::int32_t load_engine(const char *name, const char *function, const char *what,
+                         const Given *&engine) {
   Dl_info here;
-  void *library = nullptr;
-  if (dladdr(name, &here) && here.dli_fname) {
+  void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  if (!library && dladdr(&own_image, &here) && here.dli_fname) {
     const std::string own = here.dli_fname;
     library = dlopen((own.substr(0, own.rfind('/') + 1) + name).c_str(), RTLD_NOW | RTLD_LOCAL);
   }
   if (!library)
     library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (!library)
-    return fail(M7EMU_ERROR_UNSUPPORTED, "m7emu_open: engine 'torch': %s", dlerror());
-  using Entry = const m7emu_torch_engine *(*)();
-  const Entry entry = reinterpret_cast<Entry>(dlsym(library, "m7emu_torch"));
+    return fail(M7EMU_ERROR_UNSUPPORTED, "m7emu_open: %s: %s", what, dlerror());
+  using Entry = const Given *(*)();
+  const Entry entry = reinterpret_cast<Entry>(dlsym(library, function));
   engine = entry ? entry() : nullptr;
   if (!engine || engine->struct_size != sizeof *engine ||
       std::strcmp(engine->version, M7EMU_VERSION) != 0)
@@ -113,10 +122,11 @@ std::int32_t load_torch(const m7emu_torch_engine *&engine) {
                 name, M7EMU_VERSION);
   return M7EMU_OK;
 }
+static_assert(M7EMU_ABI_VERSION == 1); // the number in the libraries' names
 
 std::int32_t open_in_torch(const char *path, std::int32_t device, m7emu_model &model) {
   const m7emu_torch_engine *engine = nullptr;
-  std::int32_t status = load_torch(engine);
+  std::int32_t status = load_engine("libm7emu_torch.so.1", "m7emu_torch", "engine 'torch'", engine);
   if (status != M7EMU_OK)
     return status;
   const char *metadata = nullptr;
@@ -131,13 +141,16 @@ std::int32_t open_in_torch(const char *path, std::int32_t device, m7emu_model &m
 }
 
 std::int32_t open_native(const char *path, std::int32_t device, m7emu_model &model) {
-  if (device != M7EMU_DEVICE_CPU)
-    return fail(M7EMU_ERROR_DEVICE,
-                "m7emu_open: device %d: the native engine was built without GPUs",
-                static_cast<int>(device));
   m7emu::read_model(path, model);
-  model.engine = &m7emu::best_engine();
-  return M7EMU_OK;
+  if (device == M7EMU_DEVICE_CPU) {
+    model.engine = &m7emu::best_engine();
+    return M7EMU_OK;
+  }
+  const std::string what = "device " + std::to_string(device);
+  if (load_engine("libm7emu_cuda.so.1", "m7emu_cuda", what.c_str(), model.gpu) != M7EMU_OK)
+    return M7EMU_ERROR_DEVICE;
+  model.device = device;
+  return model.gpu->open(model.program, device, &model.on_gpu, last_message, sizeof last_message);
 }
 
 } // namespace
@@ -196,6 +209,8 @@ std::int32_t m7emu_step(const m7emu_model *model, const m7emu_block *block) {
     return status;
   if (model->torch)
     return model->torch->step(model->in_torch, block, last_message, sizeof last_message);
+  if (model->gpu)
+    return model->gpu->step(model->on_gpu, *block, last_message, sizeof last_message);
   model->engine->step(model->program, *block);
   return M7EMU_OK;
 }
@@ -206,8 +221,28 @@ std::int32_t m7emu_step_float(const m7emu_model *model, const m7emu_block_float 
     return status;
   if (model->torch)
     return model->torch->step_float(model->in_torch, block, last_message, sizeof last_message);
+  if (model->gpu)
+    return model->gpu->step_float(model->on_gpu, *block, last_message, sizeof last_message);
   model->engine->step_float(model->program, *block);
   return M7EMU_OK;
+}
+
+std::int32_t m7emu_pin(const m7emu_model *model, void *memory, size_t size) {
+  if (!model || !memory || size == 0)
+    return fail(M7EMU_ERROR_ARGUMENT, "m7emu_pin: %s",
+                !model    ? "model is null"
+                : !memory ? "memory is null"
+                          : "size is 0");
+  return model->gpu
+             ? model->gpu->pin(model->on_gpu, memory, size, last_message, sizeof last_message)
+             : std::int32_t(M7EMU_OK);
+}
+
+std::int32_t m7emu_unpin(const m7emu_model *model, void *memory) {
+  if (!model || !memory)
+    return fail(M7EMU_ERROR_ARGUMENT, "m7emu_unpin: %s is null", model ? "memory" : "model");
+  return model->gpu ? model->gpu->unpin(model->on_gpu, memory, last_message, sizeof last_message)
+                    : std::int32_t(M7EMU_OK);
 }
 
 void m7emu_close(m7emu_model *model) {

@@ -1,22 +1,24 @@
-// What the compilers and the sets of instructions differ in: the one header that CUDA and HIP need.
+// What the compilers and the sets of instructions differ in; gpu/gpu.h has what GPUs differ in.
 //
 // M7EMU_SET names the namespace, M7EMU_SCALAR asks for plain scalars, M7EMU_WIDTH is the bytes of a
-// vector. M7EMU_INLINE marks small operations, M7EMU_FUNCTION formulas, M7EMU_TABLE constant
-// arrays. M7EMU_PART begins a part of the step and M7EMU_TALLY counts an operation: both are
-// nothing but in clock_set.cpp, which M7EMU_CLOCK gives a namespace of its own.
+// vector. M7EMU_INLINE marks small operations, M7EMU_FUNCTION formulas, M7EMU_OUTLINE those that a
+// GPU shall call, as they keep arrays, M7EMU_TABLE constant arrays. M7EMU_PART begins a part of the
+// step and M7EMU_TALLY counts an operation: both are nothing but in clock_set.cpp, which
+// M7EMU_CLOCK gives a namespace of its own.
 #pragma once
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
-#define M7EMU_SET cuda
 #define M7EMU_SCALAR 1
 #define M7EMU_INLINE __device__ inline
 #define M7EMU_FUNCTION __device__ inline
+#define M7EMU_OUTLINE __device__ inline __attribute__((noinline))
 #define M7EMU_TABLE __device__ constexpr
 #else
 #if !defined(__GNUC__) && !defined(M7EMU_SCALAR)
 #define M7EMU_SCALAR 1
 #endif
-#if defined(M7EMU_SCALAR)
+#if defined(M7EMU_SET)
+#elif defined(M7EMU_SCALAR)
 #define M7EMU_SET scalar
 #elif defined(__AVX512F__)
 #define M7EMU_SET avx512
@@ -37,6 +39,7 @@
 #define M7EMU_INLINE inline
 #endif
 #define M7EMU_FUNCTION inline
+#define M7EMU_OUTLINE inline
 #define M7EMU_TABLE constexpr
 #endif
 

@@ -10,9 +10,12 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// Room for a layer's values, whole tiles of them.
+// Room for a layer's values, whole tiles of them. 0 is for models without networks.
+#if !defined(M7EMU_WIDEST)
+#define M7EMU_WIDEST max_width
+#endif
 constexpr int padded_width =
-    (max_width + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
+    (M7EMU_WIDEST + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
 
 constexpr float target_max = 1.0e30f; // bound of what a network gives
 
@@ -66,6 +69,8 @@ M7EMU_INLINE void bend(const Linear &map, int first, const pack<float> *inputs,
     for (int v = 0; v < n; ++v)
       sum[j * n + v] = map.bias ? R(map.bias[first + j]) : R(0.0f);
   const float *weight = map.weight + first / tile * map.inputs * tile + first % tile;
+  if constexpr (together % tile == 0) // whole tiles, which a GPU can read by fours
+    weight = static_cast<const float *>(__builtin_assume_aligned(weight, sizeof(float[tile])));
   const int next_tile = map.inputs * tile;
   for (int i = 0; i < map.inputs; ++i, weight += tile, inputs += n) {
     R x[n];
@@ -143,7 +148,8 @@ M7EMU_FUNCTION void apply(const Layer &layer, const pack<float> *inputs, pack<fl
 template <int n>
 M7EMU_FUNCTION void layers(const Network &network, const pack<float> *z, pack<float> *y) {
   using R = pack<float>;
-  R one_side[padded_width * n], other_side[padded_width * n], room[padded_width * n];
+  constexpr int width = padded_width > 0 ? padded_width : 1;
+  R one_side[width * n], other_side[width * n], room[width * n];
   const R *h = z;
   R *next = one_side;
   for (int l = 0; l < network.n_layers; ++l) {
@@ -159,9 +165,11 @@ M7EMU_FUNCTION void layers(const Network &network, const pack<float> *z, pack<fl
 
 // Targets by their numbers from features by theirs. Where a feature is not `present` (its mode has
 // no particles) it counts as its mean, and the guard does not look at it.
-M7EMU_FUNCTION void evaluate(const Network &network, const pack<float> *feature,
-                             const pack<float> *present, pack<float> *target, Guard &guard) {
+M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
+                            const pack<float> *present, pack<float> *target, Guard &guard) {
   using R = pack<float>;
+  if constexpr (padded_width == 0)
+    return;
   const R zero = R(0.0f);
   R z[max_features], y[max_targets];
   for (int i = 0; i < network.n_features; ++i) {

@@ -37,8 +37,8 @@ enum {
   M7EMU_ERROR_VERSION = 4,     /* model file of another format version */
   M7EMU_ERROR_UNSUPPORTED = 5, /* an operation, block or setting that this library lacks */
   M7EMU_ERROR_VALUE = 6,       /* model file with values that are not finite or out of range */
-  M7EMU_ERROR_DEVICE = 7,      /* no such device, or no driver for it */
-  M7EMU_ERROR_MEMORY = 8,      /* out of memory while opening */
+  M7EMU_ERROR_DEVICE = 7,      /* no such device, no library or driver for it, or it failed */
+  M7EMU_ERROR_MEMORY = 8,      /* out of memory, of the host or of a GPU */
   M7EMU_ERROR_INTERNAL = 9
 };
 
@@ -75,14 +75,22 @@ typedef struct m7emu_options {
  * Open it after MPI_Init, and do not fork afterwards. Python stays when models are closed. Threads
  * may step at once, but wait for each other. On the CPU bits do not depend on the block unless the
  * model has networks, whose sums depend on a cell's place to single precision. A cell of which
- * nothing finite comes is M7EMU_FLAG_INVALID, too. A GPU takes blocks in its own memory and
- * in the host's. */
+ * nothing finite comes is M7EMU_FLAG_INVALID, too.
+ *
+ * On a GPU the native engine is libm7emu_cuda, which is loaded when a model is first opened there;
+ * ranks of one node choose different devices by their index. A GPU, and torch on one, takes blocks
+ * in its own memory (M7EMU_DEVICE) and in the host's. A block on the device is stepped on `stream`
+ * (null: the default stream). With a stream m7emu_step returns when the step is under way, else
+ * when it is done; what goes wrong later the host's next call to the GPU tells. A cell's bits
+ * depend on neither block nor run, but are not the CPU's: both compute in single precision. A block
+ * of the host's goes through the GPU in chunks, copied in and out meanwhile, much faster where its
+ * arrays are pinned (m7emu_pin). Memory for that is allocated by the first such steps. */
 
 /* One block of columns. struct_size is sizeof the struct; new members are added at the end. */
 typedef struct m7emu_block {
   uint32_t struct_size;
   int32_t space;  /* M7EMU_HOST or M7EMU_DEVICE */
-  void *stream;   /* CUDA stream of a device block, may be null */
+  void *stream;   /* CUDA stream (HIP: of that) of a block on a device, may be null */
   int32_t kproma; /* columns in use, 0 <= kproma <= kbdim */
   int32_t kbdim;  /* leading dimension of all arrays */
   int32_t klev;   /* levels */
@@ -152,9 +160,15 @@ M7EMU_API const char *m7emu_version(void);
 /* Read a model file. options may be null: CPU. *model is set to null on failure. */
 M7EMU_API int32_t m7emu_open(const char *path, const m7emu_options *options, m7emu_model **model);
 
-/* Advance a block by one timestep. On a status other than M7EMU_OK nothing has been written. */
+/* Advance a block by one timestep. On a status other than M7EMU_OK nothing has been written,
+ * unless a GPU has failed on the way. */
 M7EMU_API int32_t m7emu_step(const m7emu_model *model, const m7emu_block *block);
 M7EMU_API int32_t m7emu_step_float(const m7emu_model *model, const m7emu_block_float *block);
+
+/* Pin the host's memory, so that the GPU of the model copies blocks in it itself: once, for arrays
+ * that are stepped often, and before they are given back unpin them. On a CPU nothing is done. */
+M7EMU_API int32_t m7emu_pin(const m7emu_model *model, void *memory, size_t size);
+M7EMU_API int32_t m7emu_unpin(const m7emu_model *model, void *memory);
 
 /* Release a model; null is allowed. No block may be under way. */
 M7EMU_API void m7emu_close(m7emu_model *model);

@@ -11,8 +11,8 @@ module m7emu
   use, intrinsic :: iso_c_binding, only: c_associated, c_char, c_double, c_int32_t, c_loc, &
     c_null_char, c_null_ptr, c_ptr, c_size_t, c_sizeof
   use, intrinsic :: iso_fortran_env, only: int32, real32, real64
-  use m7emu_abi, only: abi_version, m7emu_abi_version, m7emu_block, m7emu_close, &
-    m7emu_message, m7emu_open, m7emu_options, m7emu_step, m7emu_step_float
+  use m7emu_abi, only: abi_version, device_space, m7emu_abi_version, m7emu_block, m7emu_close, &
+    m7emu_message, m7emu_open, m7emu_options, m7emu_pin, m7emu_step, m7emu_step_float, m7emu_unpin
   use microphysics, only: microphysics_type, n_mass, n_mode, n_soluble
   implicit none (type, external)
   private
@@ -36,6 +36,7 @@ module m7emu
     procedure :: step
     procedure, private :: advance_double, advance_single
     generic :: advance => advance_double, advance_single
+    procedure :: pin, unpin
     procedure :: close => close_model
     procedure, nopass :: message
     final :: finalise
@@ -130,7 +131,7 @@ contains
   subroutine advance_double(this, kproma, kbdim, klev, timestep, pressure, temperature, &
     relative_humidity, cloud_fraction, h2so4_production, h2so4, mass, number, wet_radius, &
     dry_radius, density, water, status, flag, uncertainty, negatives, ion_pair_production, &
-    forest_fraction, boundary_layer)
+    forest_fraction, boundary_layer, on_device, stream)
     !! `step`, with all that the emulator can tell, in double precision.
     class(m7emu_type), intent(in) :: this
     integer, intent(in) :: kproma, kbdim, klev
@@ -167,9 +168,14 @@ contains
     real(real64), intent(in), optional, target :: forest_fraction(kbdim, klev)
     real(real64), intent(in), optional, target :: boundary_layer(kbdim, klev)
     !! For organic nucleation; absent: 0 [1, 1 inside and 0 above the boundary layer]
+    logical, intent(in), optional :: on_device
+    !! The arrays are those in the GPU's memory, as within OpenACC's `host_data use_device`; default
+    !! .false.: the host's
+    type(c_ptr), intent(in), optional :: stream
+    !! That steps them, which is not waited for; absent: the default stream, which is
     type(m7emu_block) :: block
 
-    call describe(block, kproma, kbdim, klev, timestep)
+    call describe(block, kproma, kbdim, klev, timestep, on_device, stream)
     block%pressure = c_loc(pressure)
     block%temperature = c_loc(temperature)
     block%relative_humidity = c_loc(relative_humidity)
@@ -194,7 +200,7 @@ contains
   subroutine advance_single(this, kproma, kbdim, klev, timestep, pressure, temperature, &
     relative_humidity, cloud_fraction, h2so4_production, h2so4, mass, number, wet_radius, &
     dry_radius, density, water, status, flag, uncertainty, negatives, ion_pair_production, &
-    forest_fraction, boundary_layer)
+    forest_fraction, boundary_layer, on_device, stream)
     !! `step`, with all that the emulator can tell, in single precision.
     class(m7emu_type), intent(in) :: this
     integer, intent(in) :: kproma, kbdim, klev
@@ -231,9 +237,14 @@ contains
     real(real32), intent(in), optional, target :: forest_fraction(kbdim, klev)
     real(real32), intent(in), optional, target :: boundary_layer(kbdim, klev)
     !! For organic nucleation; absent: 0 [1, 1 inside and 0 above the boundary layer]
+    logical, intent(in), optional :: on_device
+    !! The arrays are those in the GPU's memory, as within OpenACC's `host_data use_device`; default
+    !! .false.: the host's
+    type(c_ptr), intent(in), optional :: stream
+    !! That steps them, which is not waited for; absent: the default stream, which is
     type(m7emu_block) :: block
 
-    call describe(block, kproma, kbdim, klev, timestep)
+    call describe(block, kproma, kbdim, klev, timestep, on_device, stream)
     block%pressure = c_loc(pressure)
     block%temperature = c_loc(temperature)
     block%relative_humidity = c_loc(relative_humidity)
@@ -255,18 +266,45 @@ contains
     status = m7emu_step_float(this%model, block)
   end subroutine advance_single
 
-  pure subroutine describe(block, kproma, kbdim, klev, timestep)
+  pure subroutine describe(block, kproma, kbdim, klev, timestep, on_device, stream)
     !! What blocks of both precisions begin with.
     type(m7emu_block), intent(out) :: block
     integer, intent(in) :: kproma, kbdim, klev
     real(real64), intent(in) :: timestep
+    logical, intent(in), optional :: on_device
+    type(c_ptr), intent(in), optional :: stream
 
     block%struct_size = int(c_sizeof(block), c_int32_t)
+    if (present(on_device)) then
+      if (on_device) block%space = device_space
+    end if
+    if (present(stream)) block%stream = stream
     block%kproma = int(kproma, c_int32_t)
     block%kbdim = int(kbdim, c_int32_t)
     block%klev = int(klev, c_int32_t)
     block%timestep = real(timestep, c_double)
   end subroutine describe
+
+  subroutine pin(this, memory, bytes, status)
+    !! Let the GPU copy blocks in this memory itself, which is much faster: once for arrays that are
+    !! stepped often, `call emulator%pin(c_loc(mass), c_sizeof(mass), status)`. `unpin` it before it
+    !! is deallocated. Does nothing on a CPU.
+    class(m7emu_type), intent(in) :: this
+    type(c_ptr), intent(in) :: memory
+    integer(c_size_t), intent(in) :: bytes
+    integer(int32), intent(out) :: status
+
+    status = m7emu_pin(this%model, memory, bytes)
+  end subroutine pin
+
+  subroutine unpin(this, memory, status)
+    !! Undo `pin`.
+    class(m7emu_type), intent(in) :: this
+    type(c_ptr), intent(in) :: memory
+    integer(int32), intent(out) :: status
+
+    status = m7emu_unpin(this%model, memory)
+  end subroutine unpin
 
   subroutine close_model(this)
     !! Release the model; no block may be under way.

@@ -3,13 +3,15 @@ module m7emu_abi
   use, intrinsic :: iso_c_binding, only: c_double, c_int32_t, c_null_ptr, c_ptr, c_size_t
   implicit none (type, external)
   private
-  public :: m7emu_abi_version, m7emu_close, m7emu_message, m7emu_open, m7emu_step, m7emu_step_float
-  public :: abi_version, device_cpu, host_space, m7emu_block, m7emu_options
+  public :: m7emu_abi_version, m7emu_close, m7emu_message, m7emu_open, m7emu_pin, m7emu_step, &
+    m7emu_step_float, m7emu_unpin
+  public :: abi_version, device_cpu, device_space, host_space, m7emu_block, m7emu_options
 
   integer(c_int32_t), parameter :: abi_version = 1_c_int32_t
   !! M7EMU_ABI_VERSION
   integer(c_int32_t), parameter :: device_cpu = -1_c_int32_t, host_space = 0_c_int32_t
-  !! M7EMU_DEVICE_CPU, M7EMU_HOST
+  integer(c_int32_t), parameter :: device_space = 1_c_int32_t
+  !! M7EMU_DEVICE_CPU, M7EMU_HOST, M7EMU_DEVICE
 
   type, bind(C) :: m7emu_options
     integer(c_int32_t) :: struct_size = 0_c_int32_t
@@ -78,6 +80,21 @@ module m7emu_abi
       type(m7emu_block), intent(in) :: block
       integer(c_int32_t) :: status
     end function m7emu_step_float
+
+    function m7emu_pin(model, memory, bytes) bind(C) result(status)
+      import :: c_int32_t, c_ptr, c_size_t
+      implicit none (type, external)
+      type(c_ptr), value :: model, memory
+      integer(c_size_t), value :: bytes
+      integer(c_int32_t) :: status
+    end function m7emu_pin
+
+    function m7emu_unpin(model, memory) bind(C) result(status)
+      import :: c_int32_t, c_ptr
+      implicit none (type, external)
+      type(c_ptr), value :: model, memory
+      integer(c_int32_t) :: status
+    end function m7emu_unpin
 
     subroutine m7emu_close(model) bind(C)
       import :: c_ptr

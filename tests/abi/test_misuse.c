@@ -32,7 +32,7 @@ int main(int argc, char **argv) {
   that(m7emu_open(argv[1], &options, &model) == M7EMU_ERROR_ARGUMENT, "short options");
   that(strstr(told(), "struct_size") != NULL, "message of short options");
   options.struct_size = sizeof options;
-  options.device = 0;
+  options.device = 1000;
   that(m7emu_open(argv[1], &options, &model) == M7EMU_ERROR_DEVICE && !model, "no GPU");
   options.device = -2;
   that(m7emu_open(argv[1], &options, &model) == M7EMU_ERROR_DEVICE && !model, "no device");
@@ -52,6 +52,12 @@ int main(int argc, char **argv) {
   that(m7emu_metadata(model, &json) == M7EMU_OK && json && strstr(json, "format_version"), "JSON");
   that(m7emu_metadata(NULL, &json) == M7EMU_ERROR_ARGUMENT && !json, "metadata of null");
   that(m7emu_metadata(model, NULL) == M7EMU_ERROR_ARGUMENT, "metadata to null");
+  that(m7emu_pin(model, small, sizeof small) == M7EMU_OK, "memory is pinned");
+  that(m7emu_unpin(model, small) == M7EMU_OK, "memory is unpinned");
+  that(m7emu_pin(NULL, small, 1) == M7EMU_ERROR_ARGUMENT, "pinned for null");
+  that(m7emu_pin(model, NULL, 1) == M7EMU_ERROR_ARGUMENT, "null is pinned");
+  that(m7emu_pin(model, small, 0) == M7EMU_ERROR_ARGUMENT, "nothing is pinned");
+  that(m7emu_unpin(model, NULL) == M7EMU_ERROR_ARGUMENT, "null is unpinned");
   m7emu_close(NULL);
 
   cells c = cells_new(3, 4, 1);

@@ -2,7 +2,8 @@ program test_m7emu
   !! The Fortran interface of the emulator: its structs are C's, its step is the reference's, HAM's
   !! argument lists lead to it, and what goes wrong is a status.
   !! Arguments: model files of exact blocks, ham2 and m7_2004; 'torch' for that engine alone.
-  use, intrinsic :: iso_c_binding, only: c_int32_t, c_intptr_t, c_ptr, c_sizeof
+  use, intrinsic :: iso_c_binding, only: c_int32_t, c_intptr_t, c_loc, c_null_ptr, c_ptr, &
+    c_size_t, c_sizeof
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
   use m7_config, only: m7_config_type, profile_ham2, profile_m7_2004, set_profile
   use m7_step, only: reference_step => step
@@ -264,7 +265,7 @@ contains
 
   subroutine test_failures()
     type(m7emu_type) :: emulator
-    type(cells_type) :: cells
+    type(cells_type), target :: cells
     integer(int32) :: status
     integer :: i
     character(6), parameter :: devices(6) = &
@@ -287,6 +288,17 @@ contains
     call emulator%load(ham2_file, status)
     call emulator%load(older_file, status)
     call tests%that('loading again', status == 0)
+    call emulator%advance(columns, kbdim, klev, dt, cells%pressure, cells%temperature, &
+      cells%humidity, cells%cloud, cells%production, cells%gas, cells%mass, cells%number, &
+      cells%wet_radius, cells%dry_radius, cells%density, cells%water, status, on_device=.true., &
+      stream=c_null_ptr)
+    call tests%that('no arrays on a device', index(emulator%message(), 'space is 1') > 0)
+    call emulator%pin(c_loc(cells%mass), c_sizeof(cells%mass), status)
+    call tests%that('a CPU pins nothing', status == 0)
+    call emulator%unpin(c_loc(cells%mass), status)
+    call tests%that('a CPU unpins nothing', status == 0)
+    call emulator%pin(c_null_ptr, 8_c_size_t, status)
+    call tests%that('null is not pinned', index(emulator%message(), 'memory is null') > 0)
     call emulator%close()
     call emulator%close()
     call tests%that('closed', .not. emulator%loaded())

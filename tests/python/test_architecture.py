@@ -191,7 +191,8 @@ PYTHON = {
         "states",
         "trainconfig",
     },
-    "emulator": {"_bridge", "models", "state", "torchengine", "variables"},
+    "emulator": {"_bridge", "models", "ondevice", "state", "torchengine", "variables"},
+    "ondevice": {"_bridge", "variables"},
     "torchengine": {"_bridge", "exchange", "modelfile", "variables"},
     "evaluate": {
         "feed",
@@ -231,9 +232,10 @@ NATIVE = {
     "fortran/m7emu": set(),
     "fortran/host": {"fortran/m7", "fortran/m7emu"},
     "bridge/include": set(),
-    "bridge/engine": {"bridge/include", "bridge/embed"},
+    "bridge/engine": {"bridge/include", "bridge/embed", "bridge/gpu"},
     "bridge/embed": {"bridge/include"},
     "bridge/clock": {"bridge/engine", "bridge/include"},
+    "bridge/gpu": {"bridge/include", "bridge/engine"},
 }
 FOREIGN = {"tests", "benchmarks"}
 

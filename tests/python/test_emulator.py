@@ -241,8 +241,7 @@ def step_float(model: Emulator, state: dict[str, Array], timestep: float) -> dic
         setattr(block, variable.name, column(environment, place))
     block.h2so4, block.mass = column(prognostic, 0), column(prognostic, 1)
     block.number = column(prognostic, 1 + len(MASSES))
-    opened = model._advance.args[0]  # type: ignore[attr-defined]
-    assert lib.m7emu_step_float(opened, block) == lib.M7EMU_OK
+    assert model._advance(block) == lib.M7EMU_OK
     return pyemu.state.unpack(prognostic.astype(float), pyemu.variables.PROGNOSTICS)
 
 

@@ -1,8 +1,10 @@
-// The step of whole blocks of columns with one set of instructions: packs the columns into lanes,
-// checks them, and puts the results back. Built once for each set (meson.build).
+// Cells of a block of columns: packs them into lanes, checks them, steps them, and puts the results
+// back. Built once for each set of instructions (set.cpp), and for GPUs (gpu/step.cpp).
 //
 // Nothing here may use the standard library's templates: an instance of them that is compiled for
 // AVX-512 could be the one that the linker keeps for all.
+#pragma once
+
 #include "step.h"
 
 #include <cstddef>
@@ -16,13 +18,6 @@ constexpr double pressure_low = 1.0e-3, pressure_high = 1.0e6;      // [Pa]
 constexpr double temperature_low = 50.0, temperature_high = 1000.0; // [K]
 constexpr double humidity_slack = 1.0e-6;                           // [1]
 constexpr double extrapolating = 0.0, outside = 0.5; // of the range of a network's feature [1]
-
-// Packs that go through the parts of the step together, if the host gives as many cells.
-#if defined(M7EMU_SCALAR)
-constexpr int packs_together = 1;
-#else
-constexpr int packs_together = 2;
-#endif
 
 template <class S> struct limit_bits;
 template <> struct limit_bits<double> {
@@ -53,7 +48,7 @@ enum {
 };
 
 // A number that does no harm in each input, for lanes that are not to be used.
-constexpr double harmless(int input) {
+M7EMU_INLINE constexpr double harmless(int input) {
   return input == pressure ? 1.0e5 : input == temperature ? 280.0 : 0.0;
 }
 
@@ -157,12 +152,12 @@ template <class S> struct Mended {
   std::int32_t negatives[lanes];
   Columns<S> columns;
 
-  void gather(const S *field, int input, int count) {
+  M7EMU_INLINE void gather(const S *field, int input, int count) {
     for (int i = 0; i < lanes; ++i)
       value[input][i] = field ? field[i < count ? i : count - 1] : S(0);
   }
 
-  Mended(const Columns<S> &at, int count) {
+  M7EMU_INLINE Mended(const Columns<S> &at, int count) {
     for (int i = 0; i < gas; ++i) {
       gather(at.air[i], i, count);
       columns.air[i] = value[i];
@@ -184,7 +179,7 @@ template <class S> struct Mended {
       mend(i);
   }
 
-  void mend(int lane) {
+  M7EMU_INLINE void mend(int lane) {
     using limit = limit_bits<S>;
     typename bits_of<S>::type wrong = 0;
     for (int i = 0; i < n_input; ++i) {
@@ -209,16 +204,16 @@ template <class S> struct Mended {
     }
   }
 
-  void scatter(const S *lane, S *field, int count) const {
+  M7EMU_INLINE void scatter(const S *lane, S *field, int count) const {
     for (int i = 0; i < count; ++i)
       if (valid[i])
         field[i] = lane[i];
   }
-  void scatter(const S *from, S *array, int n, std::size_t plane, int count) const {
+  M7EMU_INLINE void scatter(const S *from, S *array, int n, std::size_t plane, int count) const {
     for (int i = 0; array && i < n; ++i)
       scatter(from + i * lanes, array + i * plane, count);
   }
-  void put_back(const Columns<S> &at, int count) const {
+  M7EMU_INLINE void put_back(const Columns<S> &at, int count) const {
     scatter(columns.h2so4, at.h2so4, count);
     scatter(columns.mass, at.mass, n_mass, at.plane, count);
     scatter(columns.number, at.number, n_mode, at.plane, count);
@@ -229,19 +224,25 @@ template <class S> struct Mended {
   }
 };
 
+// Set cells of a field that may be missing to 0.
+template <class T> M7EMU_INLINE void clear(T *field, std::size_t at, int count) {
+  if (!field)
+    return;
+  if constexpr (lanes == 1)
+    field[at] = T(0);
+  else
+    std::memset(field + at, 0, static_cast<std::size_t>(count) * sizeof *field);
+}
+
 // What became of the cells; `foreseen`, whether errors are; `mended` is null where nothing was.
 template <class S, class Block>
 M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Guard &guard,
                            bool foreseen, const Mended<S> *mended) {
   if (!mended && !foreseen && !any(guard.excess > pack<float>(0.0f))) { // most blocks
     static_assert(M7EMU_FLAG_FINE == 0);
-    const std::size_t cells_here = static_cast<std::size_t>(count);
-    if (block.flag)
-      std::memset(block.flag + at, 0, cells_here * sizeof *block.flag);
-    if (block.uncertainty)
-      std::memset(block.uncertainty + at, 0, cells_here * sizeof *block.uncertainty);
-    if (block.negatives)
-      std::memset(block.negatives + at, 0, cells_here * sizeof *block.negatives);
+    clear(block.flag, at, count);
+    clear(block.uncertainty, at, count);
+    clear(block.negatives, at, count);
     return;
   }
   alignas(64) float excess[lanes], error[lanes];
@@ -289,41 +290,20 @@ M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, st
   report(block, at, count, passage.guard, program.self_error != nullptr, &mended);
 }
 
-template <class S, class Block> void step_block(const Program &program, const Block &block) {
-  Passage<S> passage[packs_together];
-  Columns<S> columns[packs_together];
-  std::size_t place[packs_together];
-  int waiting = 0;
-  const auto step_waiting = [&]() {
-    advance(program, block.timestep, passage, waiting);
-    for (int i = 0; i < waiting; ++i) {
-      put(passage[i], columns[i]);
-      report<S>(block, place[i], lanes, passage[i].guard, program.self_error != nullptr, nullptr);
-    }
-    waiting = 0;
-  };
-  for (int level = 0; level < block.klev; ++level)
-    for (int column = 0; column < block.kproma; column += lanes) {
-      const std::size_t at =
-          static_cast<std::size_t>(level) * static_cast<std::size_t>(block.kbdim) +
-          static_cast<std::size_t>(column);
-      const int left = block.kproma - column;
-      columns[waiting] = columns_of<S>(block, at);
-      place[waiting] = at;
-      if (left < lanes || !take(columns[waiting], passage[waiting]))
-        mend_and_step(program, block, at, left < lanes ? left : lanes, columns[waiting],
-                      passage[waiting]);
-      else if (++waiting == packs_together)
-        step_waiting();
-    }
-  step_waiting();
+// The step of `count` cells, `lanes` at most, by themselves.
+template <class S, class Block>
+M7EMU_FUNCTION void step_lanes(const Program &program, const Block &block, std::size_t at,
+                               int count) {
+  Passage<S> passage;
+  const Columns<S> columns = columns_of<S>(block, at);
+  if (count < lanes || !take(columns, passage)) {
+    mend_and_step(program, block, at, count, columns, passage);
+    return;
+  }
+  advance(program, block.timestep, &passage, 1);
+  put(passage, columns);
+  report<S>(block, at, count, passage.guard, program.self_error != nullptr, nullptr);
 }
-
-#define M7EMU_STRING(x) #x
-#define M7EMU_NAME(x) M7EMU_STRING(x)
-extern const Engine engine;
-const Engine engine = {M7EMU_NAME(M7EMU_SET), lanes, step_block<double, m7emu_block>,
-                       step_block<float, m7emu_block_float>, layers_of_cells};
 
 } // namespace M7EMU_SET
 } // namespace m7emu

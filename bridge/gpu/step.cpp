@@ -1,0 +1,127 @@
+// The kernels: one thread a cell, from the state in device memory to the state after the step, by
+// the formulas of bridge/engine with scalars for lanes. Built once for each form (meson.build):
+// M7EMU_SET names it, M7EMU_WIDEST is the widest layer it takes, 0 for models without networks.
+#include "../engine/block.h"
+
+#include "form.h"
+
+namespace m7emu {
+namespace M7EMU_SET {
+
+constexpr bool has_networks = M7EMU_WIDEST > 0;
+
+// Which way through the step is compiled: exact models have a kernel for each.
+enum Way { single_way, staged_way, any_way };
+
+template <class S, class Block, Way way> struct Stepping {
+  using Task = gpu::Task<Block>;
+  static constexpr int phases = has_networks ? 3 : 1;
+  static constexpr int threads = gpu::threads_per_block, blocks_at_once = M7EMU_BLOCKS_AT_ONCE;
+
+  // Copy the image to shared memory, and turn its pointers to there.
+  M7EMU_INLINE static void copy_image(const Task &task, char *shared, unsigned thread,
+                                      unsigned threads) {
+    constexpr unsigned piece = 16;
+    for (unsigned at = thread * piece; at < task.image_size; at += threads * piece)
+      std::memcpy(__builtin_assume_aligned(shared + at, piece),
+                  __builtin_assume_aligned(task.image + at, piece), piece);
+  }
+  M7EMU_INLINE static void turn_pointers(const Task &task, char *shared, unsigned thread,
+                                         unsigned threads) {
+    const auto *const at = reinterpret_cast<const unsigned *>(shared + task.pointer_at);
+    for (unsigned i = thread; i < task.pointers; i += threads) {
+      const char *pointer;
+      std::memcpy(&pointer, shared + at[i], sizeof pointer);
+      pointer = shared + (pointer - task.image);
+      std::memcpy(shared + at[i], &pointer, sizeof pointer);
+    }
+  }
+  M7EMU_INLINE static const Network *moved(const Task &task, const char *shared,
+                                           const Network *network) {
+    if (!has_networks || !network)
+      return nullptr;
+    const char *const place = reinterpret_cast<const char *>(network);
+    return task.image_in_shared ? reinterpret_cast<const Network *>(shared + (place - task.image))
+                                : network;
+  }
+
+  M7EMU_INLINE static void step_cells(const Task &task, const char *shared, unsigned thread,
+                                      unsigned threads, unsigned block, unsigned blocks) {
+    // Constants that the compiler can do away with code by.
+    Program program = task.program;
+    program.water = moved(task, shared, program.water);
+    program.salt = moved(task, shared, program.salt);
+    program.nucleation = moved(task, shared, program.nucleation);
+    program.condensation = moved(task, shared, program.condensation);
+    program.coagulation = moved(task, shared, program.coagulation);
+    program.ageing = moved(task, shared, program.ageing);
+    program.self_error = moved(task, shared, program.self_error);
+    if (way == single_way)
+      program.stages = 0;
+    if (way == staged_way && program.stages < 1)
+      return;
+    const unsigned columns = static_cast<unsigned>(task.block.kproma);
+    const unsigned cells = columns * static_cast<unsigned>(task.levels); // below 2**31
+    for (unsigned cell = block * threads + thread; cell < cells; cell += blocks * threads) {
+      const unsigned level = cell / columns;
+      const std::size_t at = (static_cast<std::size_t>(task.first_level) + level) *
+                                 static_cast<std::size_t>(task.block.kbdim) +
+                             (cell - level * columns);
+      step_lanes<S>(program, task.block, at, 1);
+      if (task.invalid && task.block.flag[at] == M7EMU_FLAG_INVALID)
+        GPU_ATOMIC_ADD(task.invalid, 1);
+    }
+  }
+
+  template <int phase>
+  M7EMU_INLINE static void run(const Task &task, char *shared, unsigned thread, unsigned threads,
+                               unsigned block, unsigned blocks) {
+    if constexpr (phase == phases - 1)
+      step_cells(task, shared, thread, threads, block, blocks);
+    else if (task.image_in_shared && phase == 0)
+      copy_image(task, shared, thread, threads);
+    else if (task.image_in_shared)
+      turn_pointers(task, shared, thread, threads);
+  }
+};
+
+template <class S, class Block> using Single = Stepping<S, Block, single_way>;
+template <class S, class Block> using Staged = Stepping<S, Block, staged_way>;
+template <class S, class Block> using Either = Stepping<S, Block, any_way>;
+
+template <class S, class Block>
+gpu::Error start(const gpu::Task<Block> &task, unsigned blocks, std::size_t shared,
+                 gpu::Stream stream) {
+  if constexpr (has_networks)
+    return gpu::launch<Either<S, Block>>(task, blocks, shared, stream);
+  else if (task.program.stages > 0)
+    return gpu::launch<Staged<S, Block>>(task, blocks, shared, stream);
+  else
+    return gpu::launch<Single<S, Block>>(task, blocks, shared, stream);
+}
+
+template <class S, class Block>
+gpu::Error prepare(const Program &program, std::size_t shared, int *blocks) {
+  if constexpr (has_networks)
+    return gpu::prepare<Either<S, Block>>(shared, blocks);
+  else if (program.stages > 0)
+    return gpu::prepare<Staged<S, Block>>(shared, blocks);
+  else
+    return gpu::prepare<Single<S, Block>>(shared, blocks);
+}
+
+gpu::Error prepare_either(const Program &program, bool single, std::size_t shared, int *blocks) {
+  return single ? prepare<float, m7emu_block_float>(program, shared, blocks)
+                : prepare<double, m7emu_block>(program, shared, blocks);
+}
+
+} // namespace M7EMU_SET
+
+namespace gpu {
+
+extern const Form M7EMU_FORM;
+const Form M7EMU_FORM = {M7EMU_SET::prepare_either, M7EMU_SET::start<double, m7emu_block>,
+                         M7EMU_SET::start<float, m7emu_block_float>};
+
+} // namespace gpu
+} // namespace m7emu
