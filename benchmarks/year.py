@@ -29,7 +29,7 @@ COARSE = (12, 8, 12)
 TIMESTEP = 1800.0
 MONTH = 365.0 / 12.0
 """Days; 1460 timesteps."""
-SUBSTEPS = 60
+SUBSTEPS = 30
 FIELDS = (*QUANTITIES, "surface_pressure", "burden_h2so4", "burden_so2", "burden_dms")
 
 
@@ -84,11 +84,11 @@ CASES = (
         )
     ),
     Case(name="substeps", substeps=SUBSTEPS),
-    Case(name="decade", model="accurate", start="", months=120, grid=COARSE),
     Case(name="double_m7", emissions=2.0),
     Case(name="double_accurate", model="accurate", emissions=2.0),
     Case(name="warm_m7", warming=4.0),
     Case(name="warm_accurate", model="accurate", warming=4.0),
+    Case(name="decade", model="accurate", start="", months=120, grid=COARSE),
     Case(name="learned", model="learned"),
     Case(name="warm_learned", model="learned", warming=4.0),
     Case(name="double_learned", model="learned", emissions=2.0),

@@ -230,7 +230,7 @@ def page(found: Mapping[str, Any], cases: Sequence["Case"], grid: Sequence[int])
         parts.append(f"## `{other}` beside `{truth}`\n")
         parts.append(pair_table(facts))
     if found["pairs"]:
-        parts.append("![Differences by month](year_months.png)\n")
+        parts.append("![Differences by month](year_months.png)\n\nDashed: targets for months.\n")
     if found["nearer"]:
         parts.append("## Which is nearer to the sub-stepped M7\n")
         parts.append(
@@ -260,7 +260,10 @@ def page(found: Mapping[str, Any], cases: Sequence["Case"], grid: Sequence[int])
                 ],
             )
         )
-        parts.append("`nearer in` and medians: over all months, regions and bands.\n")
+        parts.append(
+            "`nearer in` and medians: over all months, regions and bands. How far the sub-stepped\n"
+            "run itself is from 240 sub-steps is told below.\n"
+        )
         parts.append("![Distance from the sub-stepped M7](year_nearer.png)\n")
     if "reference" in found:
         parts.append("## How far the sub-stepped M7 is from 240 sub-steps\n")
@@ -299,7 +302,7 @@ HEAD = """# A year of the host, online
 
 Written by `python benchmarks/year.py`, which makes every run from nothing, in months that restart
 from one another, and goes on after a kill. {grid} cells, steps of 1800 s. All runs of a year begin
-with the last state of a year of spin-up with M7; `decade` begins with the host's analytic start, on a
+with the last state of a year of spin-up with M7, `decade` with the host's analytic start, on a
 coarser grid. Winds and weather are prescribed, so runs differ by the microphysics alone. Means of
 burdens are per area, of numbers and all else over the mass of air; a nucleation event is a cell and
 timestep in which NS rises by more than 0.01 cm-3 s-1; radii are dry. Targets are those of issue 6:
