@@ -70,13 +70,13 @@ def draw_nearer(found: Mapping[str, Any], path: Path) -> None:
     short = {"m7": "M7, one step", "substeps": "sub-stepped M7", "converged": "converged"}
     days = {
         name: {short[run]: value for run, value in one.items()}
-        for name, one in found["reference"].items()
+        for name, one in found["reference"]["of"].items()
     }
     with figure((10.0, 4.6), path) as drawn:
         grid = drawn.subplots(1, 2, sharey=True)
         for axes, told, what in (
-            (grid[0], year, "the months, beside the sub-stepped M7"),
-            (grid[1], days, "four days, beside M7 in 240 sub-steps"),
+            (grid[0], year, "the year, beside the sub-stepped M7"),
+            (grid[1], days, "coarser grid, beside M7 in 240 sub-steps"),
         ):
             for place, one in enumerate(reversed(told.values())):
                 gaps = {run: max(100.0 * abs(gap), 1e-4) for run, gap in one.items()}

@@ -86,15 +86,22 @@ def evaluate(folder: Path, cases: Sequence["Case"]) -> dict[str, Any]:
         found["nearer"] = nearer(kept["m7"], kept["converged"], kept["substeps"])
     if "decade" in kept and len(kept["decade"]["burden_so4"]) >= 36:
         found["decade"] = drift(kept["decade"])
-    if {"days_m7", "days_240"} <= set(kept):
+    if {"near_m7", "near_240"} <= set(kept):
+        count = min(len(kept[f"near_{run}"]["burden_so4"]) for run in ("m7", "240"))
         found["reference"] = {
-            name: {
-                short: float(kept[f"days_{short}"][name][0, 0, 0] / kept["days_240"][name][0, 0, 0])
-                - 1.0
-                for short in ("m7", "substeps", "converged")
-                if f"days_{short}" in kept
-            }
-            for name in QUANTITIES
+            "months": count,
+            "of": {
+                name: {
+                    run: float(
+                        kept[f"near_{run}"][name][:count, 0, 0].mean()
+                        / kept["near_240"][name][:count, 0, 0].mean()
+                    )
+                    - 1.0
+                    for run in ("m7", "substeps", "converged")
+                    if len(kept.get(f"near_{run}", {}).get(name, ())) >= count
+                }
+                for name in QUANTITIES
+            },
         }
     found["fast_as_accurate"] = same_bits(folder, "fast", "accurate")
     return found
@@ -267,14 +274,17 @@ def page(found: Mapping[str, Any], cases: Sequence["Case"], grid: Sequence[int])
         parts.append("![Distance from the sub-stepped M7](year_nearer.png)\n")
     if "reference" in found:
         parts.append("## How far the sub-stepped M7 is from 240 sub-steps\n")
-        shown = list(found["reference"]["burden_so4"])
-        parts.append("Four days from the same start, means beside those of M7 in 240 sub-steps.\n")
+        shown = list(found["reference"]["of"]["burden_so4"])
+        parts.append(
+            f"{found['reference']['months']} months from the same start, on the coarser grid of "
+            "`decade`, beside M7 in 240 sub-steps.\n"
+        )
         parts.append(
             table(
                 ("[%]", *(f"`{short}`" for short in shown)),
                 [
                     (title(name), *(percent(one[short]) for short in shown))
-                    for name, one in found["reference"].items()
+                    for name, one in found["reference"]["of"].items()
                 ],
             )
         )
