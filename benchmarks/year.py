@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "pyemu/models"
 GRID = (24, 12, 12)
 COARSE = (12, 8, 12)
-"""Of the ten years."""
+"""Of the ten years, and of 240 sub-steps."""
 TIMESTEP = 1800.0
 MONTH = 365.0 / 12.0
 """Days; 1460 timesteps."""
-SUBSTEPS = 60
+SUBSTEPS = 30
 FIELDS = (*QUANTITIES, "surface_pressure", "burden_h2so4", "burden_so2", "burden_dms")
 
 
@@ -51,8 +51,8 @@ class Case:
         What people emit, of today's [1].
     start
         Case whose last state it takes; none starts with the host's analytic state.
-    months, days
-        Length: so many pieces of so many days.
+    months
+        Length.
     grid
         Longitudes, latitudes, levels.
     """
@@ -64,7 +64,6 @@ class Case:
     emissions: float = 1.0
     start: str = "spin_up"
     months: int = 12
-    days: float = MONTH
     grid: tuple[int, int, int] = GRID
 
 
@@ -74,21 +73,29 @@ CASES = (
     Case(name="accurate", model="accurate"),
     Case(name="converged", model="converged"),
     Case(name="fast", model="fast", months=1),
+    Case(name="substeps", substeps=SUBSTEPS),
+    Case(name="double_m7", emissions=2.0),
+    Case(name="double_accurate", model="accurate", emissions=2.0),
+    Case(name="coarse", start="", months=3, grid=COARSE),
     *(
-        Case(name=f"days_{name}", model=model, substeps=substeps, months=1, days=4.0)
+        Case(
+            name=f"near_{name}",
+            model=model,
+            substeps=substeps,
+            start="coarse",
+            months=2,
+            grid=COARSE,
+        )
         for name, model, substeps in (
             ("m7", "", 1),
-            ("substeps", "", SUBSTEPS),
             ("converged", "converged", 1),
+            ("substeps", "", SUBSTEPS),
             ("240", "", 240),
         )
     ),
-    Case(name="substeps", substeps=SUBSTEPS),
-    Case(name="decade", model="accurate", start="", months=120, grid=COARSE),
-    Case(name="double_m7", emissions=2.0),
-    Case(name="double_accurate", model="accurate", emissions=2.0),
     Case(name="warm_m7", warming=4.0),
     Case(name="warm_accurate", model="accurate", warming=4.0),
+    Case(name="decade", model="accurate", start="", months=120, grid=COARSE),
     Case(name="learned", model="learned"),
     Case(name="warm_learned", model="learned", warming=4.0),
     Case(name="double_learned", model="learned", emissions=2.0),
@@ -112,13 +119,13 @@ def namelist(case: Case, folder: Path, month: int) -> str:
         slot = f"  microphysics = 'emulator'\n  emulator_file = '{path}'\n"
     fields = ", ".join(f"'{name}'" for name in FIELDS)
     return (
-        f"&run\n  start_day = 1\n  days = {case.days:.12f}\n  timestep = {TIMESTEP}\n"
+        f"&run\n  start_day = 1\n  days = {MONTH:.12f}\n  timestep = {TIMESTEP}\n"
         "  threads = 1\n"
         f"  restart = '{restart(folder / case.name, month)}'\n{start}/\n"
         f"&grid\n  nlon = {case.grid[0]}\n  nlat = {case.grid[1]}\n  nlev = {case.grid[2]}\n/\n"
         f"&physics\n{slot}  warming = {case.warming}\n  emission_scale = {case.emissions}\n/\n"
         f"&output\n  file = '{output(folder / case.name, month)}'\n"
-        f"  interval = {round(case.days * 24)}\n  mean = {fields}\n/\n"
+        f"  interval = {round(MONTH * 24)}\n  mean = {fields}\n/\n"
     )
 
 

@@ -59,23 +59,36 @@ def draw_months(found: Mapping[str, Any], path: Path) -> None:
 
 
 def draw_nearer(found: Mapping[str, Any], path: Path) -> None:
-    """Draw how far M7's single step and `converged` are from the sub-stepped M7."""
-    if not found["nearer"]:
+    """Draw how far M7's single step and `converged` are from M7 in many sub-steps."""
+    if not (found["nearer"] and "reference" in found):
         return
-    with figure((7.5, 5.0), path) as drawn:
-        axes = drawn.subplots()
-        for place, one in enumerate(reversed(found["nearer"].values())):
-            first, second = (
-                max(100.0 * abs(one[which]), 100.0 * FLOOR) for which in ("first", "second")
-            )
-            axes.plot([first, second], [place, place], color="0.8", lw=2, zorder=0)
-            axes.plot(first, place, "o", color="#d1495b", label="M7, one step")
-            axes.plot(second, place, "o", color="#1f5fa8", label="`converged`")
-        axes.set_yticks(range(len(found["nearer"])), [title(n) for n in reversed(found["nearer"])])
-        axes.set_xscale("log")
-        axes.set_xlabel("difference of annual global means from the sub-stepped M7 [%]")
-        handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[:2], labels[:2], loc="lower left")
+    year = {
+        name: {"M7, one step": one["first"], "converged": one["second"]}
+        for name, one in found["nearer"].items()
+    }
+    colours = {"M7, one step": "#d1495b", "sub-stepped M7": "0.55", "converged": "#1f5fa8"}
+    short = {"m7": "M7, one step", "substeps": "sub-stepped M7", "converged": "converged"}
+    days = {
+        name: {short[run]: value for run, value in one.items()}
+        for name, one in found["reference"]["of"].items()
+    }
+    with figure((10.0, 4.6), path) as drawn:
+        grid = drawn.subplots(1, 2, sharey=True)
+        for axes, told, what in (
+            (grid[0], year, "the year, beside the sub-stepped M7"),
+            (grid[1], days, "coarser grid, beside M7 in 240 sub-steps"),
+        ):
+            for place, one in enumerate(reversed(told.values())):
+                gaps = {run: max(100.0 * abs(gap), 1e-4) for run, gap in one.items()}
+                axes.plot([min(gaps.values()), max(gaps.values())], [place] * 2, color="0.85", lw=2)
+                for run, gap in gaps.items():
+                    label = run if place == 0 else None
+                    axes.plot(gap, place, "o", color=colours[run], label=label)
+            axes.set_xscale("log")
+            axes.set_title(what[0].upper() + what[1:])
+            axes.set_xlabel("difference of global means [%]")
+        grid[0].set_yticks(range(len(year)), [title(name) for name in reversed(year)])
+        grid[1].legend(loc="lower left")
 
 
 def draw_decade(found: Mapping[str, Any], path: Path) -> None:

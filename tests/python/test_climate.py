@@ -27,7 +27,7 @@ def output() -> xr.Dataset:
     edges = np.linspace(90.0, -90.0, ROWS + 1)
     middle = 0.5 * (edges[1:] + edges[:-1])
     interfaces = np.linspace(0.0, 1.0, LEVELS + 1)
-    data = {
+    data: dict[str, tuple[str | tuple[str, ...], np.ndarray]] = {
         "surface_pressure": (("time", "lat", "lon"), np.full((MONTHS, ROWS, COLUMNS), 1e5)),
         "hyai": ("ilev", np.zeros(LEVELS + 1)),
         "hybi": ("ilev", interfaces),
@@ -41,7 +41,7 @@ def output() -> xr.Dataset:
             whole = np.repeat(field, LEVELS, axis=1)
             data[name] = (("time", "lev", "lat", "lon"), whole)
     level = 0.5 * (interfaces[1:] + interfaces[:-1])
-    return xr.Dataset(data, {"lat": middle, "lev": level})
+    return xr.Dataset(data, coords={"lat": middle, "lev": level})
 
 
 def test_means_weigh_area_and_air(output: xr.Dataset) -> None:
@@ -54,7 +54,7 @@ def test_means_weigh_area_and_air(output: xr.Dataset) -> None:
     assert found["burden_so4"].shape == (MONTHS, len(REGIONS), 1)
     assert found["num_ks"].shape == (MONTHS, len(REGIONS), len(BANDS))
 
-    aloft = output["num_ks"] * xr.where(output["lev"] < 0.4, 5.0, 1.0)
+    aloft = output["num_ks"] * (1.0 + 4.0 * (output["lev"] < 0.4))
     found = means(output.assign(num_ks=aloft))
     at = list(BANDS).index
     assert found["num_ks"][0, 0, at("upper troposphere")] == pytest.approx(10.0)
@@ -93,7 +93,7 @@ def test_what_is_next_to_nothing_is_not_judged(output: xr.Dataset) -> None:
 
 
 def test_trend_and_drift(output: xr.Dataset) -> None:
-    slope, doubt = trend(0.1 * np.arange(12) / 12.0, 12.0)
+    slope, doubt = trend(np.linspace(0.0, 1.1 / 12.0, 12), 12.0)
     assert slope == pytest.approx(0.1)
     assert doubt == pytest.approx(0.0, abs=1e-12)
     noise = np.array([1.0, -1.0] * 6)

@@ -168,7 +168,7 @@ def test_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for namelist in fences("nml"):
         (tmp_path / "host.nml").write_text(namelist.replace("days = 1", "days = 0.125"))
-        host_run = [ROOT / "build/release/fortran/host/m7emu-host", "host.nml"]
+        host_run = [str(ROOT / "build/release/fortran/host/m7emu-host"), "host.nml"]
         done_host = subprocess.run(host_run, capture_output=True, text=True, check=False)
         assert done_host.returncode == 0, done_host.stderr
     told = subprocess.run(
