@@ -172,7 +172,7 @@ def judge(
     row["spread / skill"] = float(rms / np.sqrt((wrong**2).mean()))
     some = spread > 1e-12  # where members agree to the bit there is no rank
     ranks = (z < t).sum(axis=0)[some]
-    share = np.bincount(ranks, minlength=len(z) + 1) / len(ranks)
+    share = np.bincount(ranks, minlength=len(z) + 1) / max(len(ranks), 1)
     row["pit"] = float(np.abs(share * (len(z) + 1) - 1.0).mean())
     return row, (bound, error["judge"])
 
@@ -186,7 +186,8 @@ def draw(figure: dict[str, tuple[Array, Array]], path: Path) -> None:
         drawn.subplots(1, len(figure), sharex=True, sharey=True), figure.items(), strict=True
     ):
         limits = (-9.0, 1.0)
-        axes.hexbin(np.log10(bound), np.log10(error), gridsize=50, extent=limits * 2, bins="log")
+        x, y = (np.log10(np.maximum(values, LEAST)) for values in (bound, error))
+        axes.hexbin(x, y, gridsize=50, extent=limits * 2, bins="log")
         axes.plot(limits, limits, "k-", lw=0.8)
         axes.set_title(f"{label}\n{(error <= bound).mean():.3f} below", fontsize=8)
         axes.set_xlabel("log10 of the 90 % bound")

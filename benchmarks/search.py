@@ -14,7 +14,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,26 +58,23 @@ FINAL = TrainConfig(
     validation=20_000,
     curve_every=100,
 )
+EVEN = "DENSE, ranked by geometric error"
 HANDMADE = {
     "a small network (16) each": dict.fromkeys(FORMS, "small"),
     "the air's small, a trunk of 16, 16": {"layer0": "dense16_silu", "layer1": "dense16_silu"},
 }
 
 
-class Plain(Supernet):
-    """Judges by the arithmetic mean over the variables, as the search did formerly."""
+class Even(Supernet):
+    """Judges by the geometric mean over the variables, so that no few of them decide."""
 
     @torch.no_grad()
     def error(self, chain: Chain, given: Steps | None = None) -> float:
-        """Mean of 1 - R2, each at most 1."""
+        """Geometric mean of 1 - R2, each at most 1."""
         given = self._steps if given is None else given
         wrong = (tendencies(chain, given) - given.truth)[:, self._varies]
         lost = wrong.square().mean(dim=0) / self._variance[self._varies]
-        return float(lost.nan_to_num(nan=1.0).clamp(max=1.0).mean())
-
-
-RANKED = {"": Supernet, ", ranked by the plain mean": Plain}
-RIVALS = {"random search": dense.random_search, "Optuna (TPE)": dense.optuna_search}
+        return float(lost.nan_to_num(nan=1.0).clamp(1e-12, 1.0).log().mean().exp())
 
 
 class Bench:
@@ -178,14 +174,10 @@ class Bench:
         return told | self.final([one.architecture for one in best[:KEPT]], seed)
 
     def by_strategy(
-        self,
-        strategy: Callable[..., list[dense.Candidate]],
-        seed: int,
-        seconds: float,
-        kind: type[Supernet] = Supernet,
+        self, strategy: Callable[..., list[dense.Candidate]], seed: int, seconds: float
     ) -> Row:
         """Random search or Optuna, in the CPU time of DENSE's search."""
-        problem = self.problem(seed, kind)
+        problem = self.problem(seed)
         trial = self.trial(problem, seed)
         begun = time.process_time()
         limits = {"cpu_seconds": seconds, "budget_ns": self.budget_ns}
@@ -205,7 +197,7 @@ class Bench:
 
     def ranks(self, seed: int, trials: list[Any]) -> Row:
         """Rank correlation of random search's trials with shared weights, trained uniformly."""
-        problem = self.problem(seed, Plain)
+        problem = self.problem(seed)
         uniform = dense.Search(problem, replace(self.config(seed), warm_up=0.9999))
         uniform.run()
         tried = [tuple(architecture) for architecture, _ in trials]
@@ -232,38 +224,45 @@ def compare(bench: Bench, seeds: int) -> Row:
         return found
 
     for seed in range(1, seeds + 1):
-        for suffix, kind in RANKED.items():
-            one = partial(bench.by_dense, seed, kind)
-            limit = once(f"DENSE{suffix}", seed, one)["search_seconds"]
-            for label, strategy in RIVALS.items():
-                one = partial(bench.by_strategy, strategy, seed, limit, kind)
-                tried = once(label + suffix, seed, one)["trials"]
-                if kind is Plain and label == "random search":
-                    once("rank correlation", seed, partial(bench.ranks, seed, tried))
+        limit = once("DENSE", seed, lambda s=seed: bench.by_dense(s))["search_seconds"]
+        tried = once(
+            "random search",
+            seed,
+            lambda s=seed, t=limit: bench.by_strategy(dense.random_search, s, t),
+        )
+        once(
+            "Optuna (TPE)",
+            seed,
+            lambda s=seed, t=limit: bench.by_strategy(dense.optuna_search, s, t),
+        )
+        once("rank correlation", seed, lambda s=seed, t=tried: bench.ranks(s, t["trials"]))
+        once(EVEN, seed, lambda s=seed: bench.by_dense(s, kind=Even))
         for label in HANDMADE:
-            once(label, seed, partial(bench.by_hand, label, seed))
+            once(label, seed, lambda s=seed, n=label: bench.by_hand(n, s))
     return rows
 
 
 def table(rows: Row, seeds: int) -> str:
-    """Mean and range over the seeds."""
+    """Mean and range over the seeds that there are."""
     keys = ("error", "geometric error", "asinh error")
     lines = [
-        f"| | {' | '.join(keys)} | ns per cell | networks judged |",
-        "|---|---|---|---|---|---|",
+        f"| | seeds | {' | '.join(keys)} | ns per cell | networks judged |",
+        "|---|---|---|---|---|---|---|",
     ]
-    searched = [f"{name}{suffix}" for suffix in RANKED for name in ("DENSE", *RIVALS)]
-    for label in (*searched, *HANDMADE):
-        found = [rows[f"{label} {seed}"] for seed in range(1, seeds + 1)]
-        cells = []
+    for label in ("DENSE", "random search", "Optuna (TPE)", EVEN, *HANDMADE):
+        keyed = (f"{label} {seed}" for seed in range(1, seeds + 1))
+        found = [rows[key] for key in keyed if key in rows]
+        if not found:
+            continue
+        cells = [str(len(found))]
         for key in keys:
             some = [one[key] for one in found]
             cells.append(f"{statistics.mean(some):.2e} ({min(some):.2e} ... {max(some):.2e})")
         cost = statistics.mean(one["latency_ns"] for one in found)
         judged = statistics.mean(one.get("judged", 1) for one in found)
         lines.append(f"| {label} | {' | '.join(cells)} | {cost:.0f} | {judged:.0f} |")
-    ranks = [rows[f"rank correlation {seed}"]["correlation"] for seed in range(1, seeds + 1)]
-    told = ", ".join(f"{rank:.2f}" for rank in ranks)
+    ranks = (rows.get(f"rank correlation {seed}", {}) for seed in range(1, seeds + 1))
+    told = ", ".join(f"{one['correlation']:.2f}" for one in ranks if one)
     return "\n".join([*lines, "", f"Rank correlation, by seed: {told}."])
 
 

@@ -56,8 +56,6 @@ _RADII, _DENSITY, _PLAIN, _BYPASS = "radii", "radii_density", "plain", "bypass"
 _THIN = "dense32_silu"
 """Layer of the trunks whose difference tells what features and embedding cost."""
 _REPEATED = 3
-_LEAST = 1e-15
-"""Error of a variable that is round-off [1]."""
 
 
 def costs(settings: Settings, share: Share, rounds: int, watch: Watch = iter) -> dict[str, float]:
@@ -201,11 +199,8 @@ class Supernet(nn.Module):
     """Shared weights of all options: a `dense.Problem`.
 
     Networks learn the exact forms at the records' states, as standardised errors; an architecture
-    is judged by the step that it makes: geometric mean over the variables of 1 - R2 of their
-    tendencies in physical units, each at most 1, so that what does not matter for the step is not
-    paid for. In an arithmetic mean the few variables that no network has learned yet (waters of
-    large particles, nucleation) count 1 each, and hide what architectures differ in
-    (`benchmarks/search.md`).
+    is judged by the step that it makes: mean over the variables of 1 - R2 of their tendencies in
+    physical units, each at most 1, so that what does not matter for the step is not paid for.
 
     Parameters
     ----------
@@ -333,11 +328,11 @@ class Supernet(nn.Module):
 
     @torch.no_grad()
     def error(self, chain: Chain, given: Steps | None = None) -> float:
-        """Geometric mean of 1 - R2, each at most 1; None: on all validation cells."""
+        """Mean over the variables of 1 - R2, each at most 1; None: on all validation cells."""
         given = self._steps if given is None else given
         wrong = (tendencies(chain, given) - given.truth)[:, self._varies]
         lost = wrong.square().mean(dim=0) / self._variance[self._varies]
-        return float(lost.nan_to_num(nan=1.0).clamp(_LEAST, 1.0).log().mean().exp())
+        return float(lost.nan_to_num(nan=1.0).clamp(max=1.0).mean())
 
 
 class Trunk(nn.Module):

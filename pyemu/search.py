@@ -418,7 +418,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
     lines = [
         f"`{facts['command']}`",
         "",
-        "Error: geometric mean over the variables of 1 - R2 of tendencies on validation.",
+        "Error: mean over the variables of 1 - R2 of tendencies on validation, each at most 1.",
         "The front, of shared weights and the table of costs:",
         "",
         "| error | ns per cell | what is learned |",
@@ -472,7 +472,7 @@ def draw_front(facts: Mapping[str, Any], judged: Sequence[Row], path: Path) -> N
             axes.axvline(exact, color="0.3", ls="--", lw=1.0, label="all exact")
         axes.set_yscale("log")
         axes.set_xlabel("ns per cell and step, one core")
-        axes.set_ylabel(f"1 - R2, geometric mean over the variables (least shown {_FLOOR:g})")
+        axes.set_ylabel(f"1 - R2, mean over the variables (least shown {_FLOOR:g})")
         axes.set_title("What DENSE found: error over cost", loc="left")
         axes.grid(which="major", lw=0.3)
         axes.legend()
