@@ -86,8 +86,9 @@ def race(
     return [_cost(one, times, lost / len(times)) for one, times, lost in each]
 
 
-_TRIES, _LOST = 3, 0.01
-"""Turns are repeated so often if more than this share of their time was not ours."""
+_TRIES, _LOST, _LOST_BY_THREADS = 3, 0.01, 0.05
+"""Turns are repeated so often if more than this share of their time was not ours, or that of several
+threads, which never end at once."""
 
 
 def _turn(one: Contender) -> tuple[float, bool]:
@@ -97,8 +98,9 @@ def _turn(one: Contender) -> tuple[float, bool]:
         wall, own = time.perf_counter(), time.process_time()
         seconds = one.seconds()
         wall, own = time.perf_counter() - wall, time.process_time() - own
-        tries.append((1.0 - own / wall, seconds))
-        if tries[-1][0] < _LOST or one.threads > 1 or one.elsewhere:
+        tries.append((1.0 - own / (wall + seconds * (one.threads - 1)), seconds))
+        allowed = _LOST if one.threads == 1 else _LOST_BY_THREADS
+        if tries[-1][0] < allowed or one.elsewhere:
             return seconds, False
     return min(tries)[1], True
 

@@ -206,7 +206,7 @@ def test_everyone_takes_turns() -> None:
             return float(len(order))
 
         return clock.Contender(
-            name=name, block=1, cells=10, seconds=seconds, turns=turns, threads=2
+            name=name, block=1, cells=10, seconds=seconds, turns=turns, elsewhere=True
         )
 
     fast, slow = clock.race([contender("fast", 9), contender("slow", 2)], rounds=5)
