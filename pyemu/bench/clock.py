@@ -87,8 +87,8 @@ def race(
 
 
 _TRIES, _LOST, _LOST_BY_THREADS = 3, 0.01, 0.05
-"""Turns are repeated so often if more than this share of their time was not ours, or that of several
-threads, which never end at once."""
+"""Turns are repeated so often if more than this share of their time was not ours, or that of
+several threads, which never end at once."""
 
 
 def _turn(one: Contender) -> tuple[float, bool]:
