@@ -4,6 +4,7 @@ What is timed of these two are calls that compiled code makes: a loop in Fortran
 (`m7_python.benchmark`), one in C for the engine (`bridge/clock`). No call of Python counts.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,7 +31,7 @@ class Contender:
     """What takes turns with others: `seconds` times `cells` cells in calls of `block`.
 
     `how` tells what it runs on, such as a set of instructions; `turns` bounds the rounds that it
-    takes part in, for slow ones.
+    takes part in, for slow ones. `elsewhere` says that another process does the work.
     """
 
     name: str
@@ -40,11 +41,15 @@ class Contender:
     how: str = ""
     threads: int = 1
     turns: int = 1_000_000
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Time of a contender [us per cell]: median, quartiles and best of its rounds."""
+    """Time of a contender [us per cell]: median, quartiles and best of its rounds.
+
+    `disturbed` is the share of them in which the system gave the core to others.
+    """
 
     name: str
     how: str
@@ -55,25 +60,52 @@ class Cost:
     lower: float
     upper: float
     best: float
+    disturbed: float
 
 
 def race(
     contenders: Sequence[Contender], rounds: int, watch: Watch = iter, warm: int = 1, seed: int = 1
 ) -> list[Cost]:
-    """Let all take turns, in another order each round; the first `warm` rounds do not count."""
+    """Let all take turns, in another order each round; the first `warm` rounds do not count.
+
+    A turn in which the core was given to others, as the process' own time tells, is tried again.
+    """
     taken: list[list[float]] = [[] for _ in contenders]
+    disturbed = [0] * len(contenders)
     generator = np.random.default_rng(seed)
     for number in watch(range(warm + rounds)):
         for place in generator.permutation(len(contenders)):
             one = contenders[place]
-            if number < warm + one.turns:
-                seconds = one.seconds()
-                if number >= warm:
-                    taken[place].append(seconds / one.cells * 1e6)
-    return [_cost(one, times) for one, times in zip(contenders, taken, strict=True)]
+            if number < warm:
+                one.seconds()
+            elif number < warm + one.turns:
+                seconds, lost = _turn(one)
+                taken[place].append(seconds / one.cells * 1e6)
+                disturbed[place] += lost
+    each = zip(contenders, taken, disturbed, strict=True)
+    return [_cost(one, times, lost / len(times)) for one, times, lost in each]
 
 
-def _cost(one: Contender, times: Sequence[float]) -> Cost:
+_TRIES, _LOST, _LOST_BY_THREADS = 3, 0.01, 0.05
+"""Turns are repeated so often if more than this share of their time was not ours, or that of
+several threads, which never end at once."""
+
+
+def _turn(one: Contender) -> tuple[float, bool]:
+    """Time one turn [s]; also whether the least disturbed of its tries was disturbed."""
+    tries: list[tuple[float, float]] = []
+    while len(tries) < _TRIES:
+        wall, own = time.perf_counter(), time.process_time()
+        seconds = one.seconds()
+        wall, own = time.perf_counter() - wall, time.process_time() - own
+        tries.append((1.0 - own / (wall + seconds * (one.threads - 1)), seconds))
+        allowed = _LOST if one.threads == 1 else _LOST_BY_THREADS
+        if tries[-1][0] < allowed or one.elsewhere:
+            return seconds, False
+    return min(tries)[1], True
+
+
+def _cost(one: Contender, times: Sequence[float], disturbed: float) -> Cost:
     lower, median, upper = (float(q) for q in np.quantile(times, (0.25, 0.5, 0.75)))
     return Cost(
         name=one.name,
@@ -85,6 +117,7 @@ def _cost(one: Contender, times: Sequence[float]) -> Cost:
         lower=lower,
         upper=upper,
         best=min(times),
+        disturbed=disturbed,
     )
 
 

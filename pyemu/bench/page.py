@@ -93,9 +93,12 @@ def _missing(section: Row) -> list[str]:
 
 def _when(section: Row) -> str:
     before, after = section["load"]
+    shares = [row["disturbed"] for row in section["rows"] if "disturbed" in row]
+    lost = f", {100.0 * sum(shares) / len(shares):.1f} % of turns disturbed" if shares else ""
     return (
         f"Measured {section['date'][:16].replace('T', ' ')} UTC in {section['seconds']:.0f} s, "
-        f"{section['rounds']} rounds; load of the machine {before:.1f} before, {after:.1f} after."
+        f"{section['rounds']} rounds{lost}; load of the machine {before:.1f} before, "
+        f"{after:.1f} after."
     )
 
 

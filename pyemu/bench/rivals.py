@@ -227,7 +227,12 @@ class Libtorch:
             return float(said)
 
         return Contender(
-            name="libtorch", how="from C++", block=block, cells=self.cells, seconds=seconds
+            name="libtorch",
+            how="from C++",
+            block=block,
+            cells=self.cells,
+            seconds=seconds,
+            elsewhere=True,
         )
 
     def outputs(self) -> Array:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +205,29 @@ def test_everyone_takes_turns() -> None:
             order.append(name)
             return float(len(order))
 
-        return clock.Contender(name=name, block=1, cells=10, seconds=seconds, turns=turns)
+        return clock.Contender(
+            name=name, block=1, cells=10, seconds=seconds, turns=turns, elsewhere=True
+        )
 
     fast, slow = clock.race([contender("fast", 9), contender("slow", 2)], rounds=5)
     assert order.count("fast") == 6
     assert order.count("slow") == 3
     assert {*order[:2]} == {*order[2:4]} == {"fast", "slow"}
     assert (fast.cells, slow.name) == (10, "slow")
+
+
+def test_a_turn_that_lost_the_core_is_tried_again() -> None:
+    calls: list[float] = []
+
+    def seconds() -> float:
+        calls.append(0.0)
+        time.sleep(0.01)  # the core is another's
+        return 1.0
+
+    (cost,) = clock.race(
+        [clock.Contender(name="sleeper", block=1, cells=1, seconds=seconds)], rounds=2
+    )
+    assert (cost.disturbed, len(calls)) == (1.0, 1 + 2 * 3)
 
 
 def test_error_between_two_substeps() -> None:
