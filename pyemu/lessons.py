@@ -233,7 +233,7 @@ def _solutions(settings: Settings, air: Air) -> Lesson:
     molecules = torch.tensor(MOLECULES, dtype=features.dtype).expand(len(features), -1)
     uptake = water.uptake(settings, *air)
     if not isinstance(uptake, water.Uptake):
-        raise ValueError("networks of water and salt are of ZSR water, not of kappa water")
+        raise ValueError("networks of water and salt are of ZSR water, not of kappa water")  # noqa: TRY004
     solution = uptake.solution(molecules)
     targets = torch.cat((torch.log(solution.weight_percent).T, solution.density.T)).T
     lesson = _of_all(features, targets)
