@@ -100,7 +100,8 @@ def test_kappa_water_from_a_table_is_told(base: xr.Dataset) -> None:
     for mode in ("ns", "ks", "as", "cs"):
         wrong = draw.uniform(-0.02, 0.02, records.sizes["cell"])
         records[f"water_{mode}_after"] = records[f"water_{mode}_after"] * (1.0 + wrong)
-        records[f"wet_radius_{mode}_after"] = records[f"wet_radius_{mode}_after"] * (1.0 + wrong / 5)
+        radius = records[f"wet_radius_{mode}_after"]
+        records[f"wet_radius_{mode}_after"] = radius * (1.0 + wrong / 5.0)
     found = calibrate(records)
     assert found.settings.water == "kappa"
     assert found.blocks["water"].reproduced is False
