@@ -231,9 +231,10 @@ def _solutions(settings: Settings, air: Air) -> Lesson:
     """
     features = water.solution_features(*air)
     molecules = torch.tensor(MOLECULES, dtype=features.dtype).expand(len(features), -1)
+    if settings.by_kappa:
+        raise ValueError("networks of water and salt are of ZSR water, not of kappa water")
     uptake = water.uptake(settings, *air)
-    if not isinstance(uptake, water.Uptake):
-        raise ValueError("networks of water and salt are of ZSR water, not of kappa water")  # noqa: TRY004
+    assert isinstance(uptake, water.Uptake)
     solution = uptake.solution(molecules)
     targets = torch.cat((torch.log(solution.weight_percent).T, solution.density.T)).T
     lesson = _of_all(features, targets)

@@ -15,6 +15,9 @@ constexpr double least_moist_radius = 1.0e-8;
 // From the start, these Newton steps reach float's rounding. The water after the step takes one
 // more in double.
 constexpr int newton_steps = 2;
+// Volume of water over that of the dry particle that no particle below a millimetre reaches; it
+// keeps float from overflowing [1].
+constexpr double most_growth = 1.0e9;
 
 // How the air wets particles.
 template <class T> struct Moist {

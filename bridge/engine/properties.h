@@ -262,7 +262,8 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
   const R radius = median_radius(p, k, dry.volume[k]);
   const auto sized = radius > least;
   const R kappa = mean_kappa<k>(p, switches, x, dry);
-  const R growth = kappa * solve_growth(air, air.kelvin / max(radius, least), kappa);
+  const R growth =
+      min(kappa * solve_growth(air, air.kelvin / max(radius, least), kappa), R(T(most_growth)));
   const R taken = select(sized, growth * dry.volume[k], R(T(0)));
   const R volume = dry.volume[k] + taken;
   const R mass = dry.molecules[k] * R(p.dry_mass) + dry.core_mass[k] + taken;

@@ -404,7 +404,9 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
 }
 
 template <class S>
-M7EMU_FUNCTION void moisten(const Program &program, Passage<S> &c, const Amounts<double> &exact) {
+M7EMU_FUNCTION void moisten(const Program &program, Passage<S> &c) {
+  Amounts<double> exact;
+  convert(c.cells, exact);
   const Parameters<double> &p = program.double_precision;
   const Switches &switches = program.switches;
   const Moist<double> air(c.air);
@@ -420,9 +422,7 @@ template <class S> M7EMU_FUNCTION void finish(const Program &program, Passage<S>
   M7EMU_PART(diagnostics);
   size_up<true>(program, c);
   if (program.switches.kappa_water) {
-    Amounts<double> exact;
-    convert(c.cells, exact);
-    moisten(program, c, exact);
+    moisten(program, c);
     return;
   }
   convert(c.particles.sizes.water, c.water);

@@ -86,6 +86,12 @@ def by_name(output: Output) -> dict[str, Any]:
     return {name: x.double().numpy() for name, x in (found | output.split).items()}
 
 
+def zsr_uptake(*given: Any) -> water.Uptake:
+    found = water.uptake(*given)
+    assert isinstance(found, water.Uptake)
+    return found
+
+
 def compare(before: Any, after: Any, truth: Any) -> tuple[float, float]:
     """Shares of right outputs and moves; every prognostic right for what there is in all modes."""
     right: dict[bool, list[Any]] = {True: [], False: []}
@@ -660,13 +666,13 @@ def test_trained_water_is_near() -> None:
     features = torch.from_numpy(low + (high - low) * generator.random((20_000, 3)))
     settings_ = Settings.from_reference(Config())
     pressure, temperature, humidity = torch.exp(features[:, 2]), features[:, 0], features[:, 1]
-    exact = water.uptake(settings_, pressure, temperature, humidity)
+    exact = zsr_uptake(settings_, pressure, temperature, humidity)
     solution = exact.solution(torch.tensor(MOLECULES, dtype=torch.float64).expand(20_000, 5))
     targets = torch.cat((torch.log(solution.weight_percent), solution.density), dim=1)
     network = untrained_water(24, 24)
     there, known = (torch.ones_like(x, dtype=torch.bool) for x in (features, targets))
     train(network, features, targets, there, known, 1500)
-    learned = water.uptake(settings_, pressure, temperature, humidity, {"water": network})
+    learned = zsr_uptake(settings_, pressure, temperature, humidity, {"water": network})
     molecules = torch.exp(torch.rand(20_000, 1, dtype=torch.float64) * 23.0 + 2.0)
     with torch.no_grad():
         found = learned.solution(molecules)
@@ -692,7 +698,7 @@ def test_learned_solution_of_exact_values_is_exact() -> None:
     pressure, temperature, humidity = torch.tensor(
         [[9e4, 5e4], [280.0, 255.0], [0.5, 0.8]], dtype=torch.float64
     )
-    exact = water.uptake(settings_, pressure, temperature, humidity)
+    exact = zsr_uptake(settings_, pressure, temperature, humidity)
     told = exact.solution(torch.tensor(MOLECULES, dtype=torch.float64).expand(2, 5))
     molecules = torch.tensor([[5.0, 3e3, 2e6, 1e9]], dtype=torch.float64).expand(2, 4)
     truth = exact.solution(molecules)
@@ -701,7 +707,7 @@ def test_learned_solution_of_exact_values_is_exact() -> None:
         network.target_mean.copy_(torch.cat((told.weight_percent[cell].log(), told.density[cell])))
         some = slice(cell, cell + 1)
         with torch.no_grad():
-            learned = water.uptake(
+            learned = zsr_uptake(
                 settings_, pressure[some], temperature[some], humidity[some], {"water": network}
             )
             found = learned.solution(molecules[:1])

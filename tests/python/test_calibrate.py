@@ -93,6 +93,22 @@ def test_settings_are_found_without_attributes(base: xr.Dataset, name: str) -> N
     assert alike(found, Teacher(config=config), base) > 1.0 - 1e-9
 
 
+def test_kappa_water_from_a_table_is_told(base: xr.Dataset) -> None:
+    """A table's growth factors are off by up to 2 % in water; sizes follow."""
+    records = made(base, Teacher(config=Config(water="kappa")))
+    draw = np.random.default_rng(3)
+    for mode in ("ns", "ks", "as", "cs"):
+        wrong = draw.uniform(-0.02, 0.02, records.sizes["cell"])
+        records[f"water_{mode}_after"] = records[f"water_{mode}_after"] * (1.0 + wrong)
+        radius = records[f"wet_radius_{mode}_after"]
+        records[f"wet_radius_{mode}_after"] = radius * (1.0 + wrong / 5.0)
+    found = calibrate(records)
+    assert found.settings.water == "kappa"
+    assert found.blocks["water"].reproduced is False
+    assert train.to_learn(found) == ()
+    assert any(note.startswith("water is kappa-Koehler's to") for note in notes(found))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_settings_at_random_are_found_under_wrong_attributes(base: xr.Dataset, seed: int) -> None:
     draw = np.random.default_rng(seed)

@@ -150,6 +150,25 @@ def test_restart_goes_on_bit_for_bit(
     assert expected.identical(opened(tmp_path / "host.nc").drop_vars(TIMING))
 
 
+def test_a_day_with_kappa_water(run: Run, tmp_path: Path) -> None:
+    """The emulator beside M7, both with HAM's nwater = 1: burdens, numbers and water."""
+    shutil.copy(ROOT / "tests/abi/kappa.safetensors", tmp_path / "model.safetensors")
+    found = []
+    for microphysics in ("m7", "emulator"):
+        physics = {"microphysics": f"'{microphysics}'", "water": "'kappa'"}
+        physics["emulator_file"] = "'model.safetensors'"
+        done = run(run={"days": 1}, physics=physics, output={"mean": "'all'"})
+        assert done.returncode == 0, done.stderr
+        found.append(opened(tmp_path / "host.nc").drop_vars(TIMING))
+    judged = [n for n in names(PROGNOSTICS + DIAGNOSTICS) if n in found[0]]
+    assert {"water_cs", "num_ks", "wet_radius_as"} <= set(judged)
+    for name in judged:
+        m7, emulated = (x[name].to_numpy().astype(float) for x in found)
+        assert np.abs(m7).max() > 0.0, name
+        error = np.abs(emulated - m7).mean() / np.abs(m7).mean()
+        assert error < 1e-4, (name, error)
+
+
 def test_restart_of_another_run_is_refused(run: Run, tmp_path: Path) -> None:
     emulated = {"microphysics": "'emulator'", "emulator_file": "'model.safetensors'"}
     shutil.copy(MODEL, tmp_path / "model.safetensors")

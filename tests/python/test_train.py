@@ -274,6 +274,19 @@ def test_nothing_to_learn_makes_the_exact_model_at_once(folder: Path) -> None:
     assert read_curves(files.model) == []
 
 
+def test_kappa_water_makes_an_exact_model(tmp_path: Path) -> None:
+    plan = Sample(count=2000, timesteps=(1800.0,), config=Config(water="kappa"))
+    sample(plan, tmp_path / "kappa.nc")
+    files = train.Files(model=tmp_path / "model.safetensors")
+    records = open_records(tmp_path / "kappa.nc")
+    model = train.run(TrainConfig(), records, files)
+    assert not model.networks
+    assert model.settings["water"] == "kappa"
+    assert model.provenance["scores"]["validation worst tendency R2"] > 1.0 - 1e-9
+    with pytest.raises(ValueError, match="are of ZSR water, not of kappa water"):
+        train.run(TrainConfig(water=(4,), forms_steps=1, forms_batch=64), records, files)
+
+
 def test_records_of_a_converged_teacher_make_a_model_in_stages(tmp_path: Path) -> None:
     plan = Sample(count=400, kinds=("spun_up",), timesteps=(900.0,), substeps=60)
     sample(plan, tmp_path / "short.nc")
