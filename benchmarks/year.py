@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "pyemu/models"
 GRID = (24, 12, 12)
 COARSE = (12, 8, 12)
-"""Of the ten years, and of 240 sub-steps."""
+"""Of the ten years, and of the year with 240 sub-steps."""
 TIMESTEP = 1800.0
 MONTH = 365.0 / 12.0
 """Days; 1460 timesteps."""
@@ -83,7 +83,6 @@ CASES = (
             model=model,
             substeps=substeps,
             start="coarse",
-            months=2,
             grid=COARSE,
         )
         for name, model, substeps in (

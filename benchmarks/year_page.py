@@ -162,6 +162,8 @@ def page(found: Mapping[str, Any], cases: Sequence["Case"], grid: Sequence[int])
         if run is None:
             rows.append((f"`{case.name}`", what, f"**0 of {case.months}**", *["-"] * 5))
             continue
+        if run["sha256"]:
+            what += f" ({run['sha256'][:8]})"
         months = f"{run['months']} of {case.months}"
         rows.append(
             (
@@ -196,8 +198,8 @@ def page(found: Mapping[str, Any], cases: Sequence["Case"], grid: Sequence[int])
         "`closure`: largest of all budgets and months, change of burden that sources and sinks\n"
         "do not account for over what came in; `worst process`: what transport, mixing,\n"
         "convection, chemistry, microphysics or borrowing lost of a budget in all, over its\n"
-        "source; flags: cells that extrapolate, and those outside or invalid; seconds of\n"
-        "processor, on a machine that others used.\n"
+        "source; in brackets, the SHA-256 of the model file; flags: cells that extrapolate, and\n"
+        "those outside or invalid; seconds of processor, on a machine that others used.\n"
     )
     if found["fast_as_accurate"] is not None:
         same = "the same to the bit" if found["fast_as_accurate"] else "not the same to the bit"
