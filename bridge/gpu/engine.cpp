@@ -271,7 +271,8 @@ private:
           GPU(Memcpy)(start, bytes.data(), image_size, GPU(MemcpyHostToDevice)));
     for (const Network **network :
          {&image.program.water, &image.program.salt, &image.program.nucleation,
-          &image.program.condensation, &image.program.coagulation, &image.program.ageing})
+          &image.program.condensation, &image.program.coagulation, &image.program.ageing,
+          &image.program.self_error})
       if (*network)
         *network =
             reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(*network));
