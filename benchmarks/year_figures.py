@@ -106,7 +106,7 @@ def draw_decade(found: Mapping[str, Any], path: Path) -> None:
             axes.set_title(group)
             axes.set_xlabel("year")
             axes.set_ylabel("annual mean over that of year 2 [%]")
-            axes.legend(ncols=3, fontsize=7)
+            axes.legend(ncols=1 if group == "what climate feels" else 3, fontsize=7)
 
 
 @contextmanager
