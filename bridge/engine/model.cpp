@@ -800,7 +800,8 @@ private:
     p.virtual_molecules = T(older ? 100.0
                                   : std::pow(lower_radius[ns], 3) * (4.0 * pi / 3.0) *
                                         s.density[so4] * s.avogadro / molar_mass_h2so4);
-    p.least_acid = T(s.sulfate_free_radius ? -1.0 : 0.0);
+    p.least_acid = T(s.sulfate_free_radius || by_kappa ? -1.0 : 0.0);
+    p.least_core = T(by_kappa ? -1.0 : 1.0e-9);
     for (int k = 0; k < n_insoluble; ++k) {
       // Dust per particle below which the 2004 generation gives AI and CI no radius [g]; volume
       // below which the old code took an insoluble particle for none [cm3].

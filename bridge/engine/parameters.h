@@ -36,6 +36,7 @@ template <class T> struct Parameters {
   T dry_volume, dry_mass;              // of such a molecule in a dry particle [um3], [pg]
   T virtual_molecules;                 // in an NS particle of the mode's lower edge [1]
   T least_acid;                        // molecules above which a soluble mode has a size [1]
+  T least_core;                        // of a particle, above which it has a core [pg]
   T insoluble_volume_min[n_insoluble]; // [um3]
   T radius_factor[n_mode];             // count median radius over cube root of volume [cm um-1]
   T salt_volume[3];                    // of NaCl, Na2SO4, H2SO4 [um3 pmol-1]

@@ -10,9 +10,8 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// Mass per particle below which a core is none [pg]; sea salt and number above which a mode is
-// treated as sea salt [ug m-3, cm-3]
-constexpr double least_core = 1.0e-9, least_salt = 1.0e-15, least_salt_number = 1.0e-10;
+// Sea salt and number above which a mode is treated as sea salt [ug m-3, cm-3]
+constexpr double least_salt = 1.0e-15, least_salt_number = 1.0e-10;
 
 // A mode that holds sea salt, per volume of air.
 template <class T> struct Salt {
@@ -137,25 +136,28 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
   add_core<k, bc>(p, x, each, core_mass, core_volume);
   add_core<k, oc>(p, x, each, core_mass, core_volume);
   add_core<k, du>(p, x, each, core_mass, core_volume);
+  // One sum for both kinds of water, and no product that could be fused with a sum over the branch:
+  // bits would depend on the set of instructions.
+  if constexpr (k >= as)
+    if (switches.kappa_water) {
+      const R salt = mean_mass(p, x.mass[mass_index[k][ss]], each);
+      core_mass = core_mass + max(salt, zero);
+      core_volume = core_volume + max(salt * R(p.per_density[ss]), zero);
+    }
+  const auto some = core_mass > R(p.least_core);
   dry.molecules[k] = molecules;
-  if (switches.kappa_water) {
-    add_core<k, ss>(p, x, each, core_mass, core_volume);
-    dry.core_mass[k] = core_mass;
-    dry.core_volume[k] = core_volume;
-    dry.volume[k] = molecules * R(p.dry_volume) + core_volume;
-    return;
-  }
-  const auto some = core_mass > R(T(least_core));
   dry.core_mass[k] = select(some, core_mass, zero);
   dry.core_volume[k] = select(some, core_volume, zero);
   R volume = molecules * R(p.dry_volume) + dry.core_volume[k];
   volume = select(molecules > R(p.least_acid), volume, zero);
   if constexpr (k >= as) {
-    Salt<T> &salt = dry.salt[k];
-    salt_particle<k>(p, switches, x, salt);
-    if (salt.any)
-      volume = select(salt.present > zero, salt.volume / max(x.number[k], R(T(least_salt_number))),
-                      volume);
+    if (!switches.kappa_water) {
+      Salt<T> &salt = dry.salt[k];
+      salt_particle<k>(p, switches, x, salt);
+      if (salt.any)
+        volume = select(salt.present > zero,
+                        salt.volume / max(x.number[k], R(T(least_salt_number))), volume);
+    }
   }
   dry.volume[k] = volume;
 }
@@ -242,7 +244,9 @@ M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switch
                                   const Amounts<T> &x, const Dry<T> &dry) {
   using R = pack<T>;
   const R each = per_particle(p, x.number[k]);
-  R volume = dry.molecules[k] * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
+  // From 0, so that there is one product in each sum: as in `dry_particle`.
+  const R sulfate = dry.molecules[k] * R(p.dry_volume);
+  R volume = R(T(0)) + sulfate, weighted = R(T(0)) + sulfate * R(p.kappa[so4]);
   add_hygroscopic<k, bc>(p, x, each, volume, weighted);
   add_hygroscopic<k, oc>(p, x, each, volume, weighted);
   add_hygroscopic<k, ss>(p, x, each, volume, weighted);
