@@ -403,8 +403,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   }
 }
 
-template <class S>
-M7EMU_FUNCTION void moisten(const Program &program, Passage<S> &c) {
+template <class S> M7EMU_FUNCTION void moisten(const Program &program, Passage<S> &c) {
   Amounts<double> exact;
   convert(c.cells, exact);
   const Parameters<double> &p = program.double_precision;
