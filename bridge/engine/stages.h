@@ -237,18 +237,25 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   // How long it is. A stage that is over stands still in the caller; it needs a length only.
   const R to_go = max(R(T(clock.strides)) - course.done, zero);
   const R shortest = R(T(finest) / T(1000));
-  R fraction = min(to_go, one), dt, kept, lost, supply, left;
+  const auto without_splinter = [&](R part) { // at the end
+    return select(to_go - part < R(T(finest) / T(2)), to_go, part);
+  };
+  R fraction = without_splinter(min(to_go, one)), dt, kept, lost, supply, left;
   const auto condense = [&] {
     dt = max(fraction, shortest) * R(clock.usual);
     decay<T>(both * dt, kept, lost);
     const R lasting = select(acts, lost * per_both, dt);
     supply = max(course.gas + rates.production * dt, zero);
-    left = min(max(course.gas * kept + rates.production * lasting, zero), supply);
+    // Of two bare products the compiler may fuse either with the sum.
+    left = max(course.gas * kept, zero) + rates.production * lasting;
+    left = min(max(left, zero), supply);
   };
   condense();
+  // Where the gas is too little to nucleate, a shorter stride than a usual one grows again.
   const R gas_now = max(course.gas * rates.per_clear, R(T(gas_min)));
-  const auto watched = course.bursts > zero;
-  if (switches.vehkamaki && any(watched) && any(gas_now > nucleation_bound)) {
+  const auto watched =
+      (course.bursts > zero) & ((gas_now > nucleation_bound) | (course.fraction < one));
+  if (switches.vehkamaki && any(watched)) {
     if (!has_burst)
       burst_of(air, burst);
     has_burst = true;
@@ -256,8 +263,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
     R part = until_burst(burst, clock.usual, rates.production, rates.clear, rates.per_clear,
                          course.gas, left, both, per_both, at_most);
     part = max(part, min(fraction, to_go * R(T(1) / T(budget))));
-    part = select(to_go - part < R(T(finest) / T(2)), to_go, part); // no splinter at the end
-    fraction = select(watched, part, fraction);
+    fraction = select(watched, without_splinter(part), fraction);
     condense();
   }
   const R per_dt = one / dt;

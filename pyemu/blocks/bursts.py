@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyemu.blocks.condensation import LEAST_SINK
 from pyemu.blocks.modes import Columns
-from pyemu.blocks.nucleation import LEAST_CLUSTER, RATES, unlimited
+from pyemu.blocks.nucleation import LEAST_CLUSTER, RATES, critical, unlimited
 from pyemu.blocks.numerics import decay, ratio
 
 BURST_SHARE, FINEST = 0.1, 1.0 / 32.0
@@ -57,22 +57,23 @@ def condense(
     return supply, left, supply - left
 
 
-def until_burst(sky: Sky, gas: Tensor, sink: Columns, usual: Tensor, part: Tensor) -> Tensor:
+def until_burst(
+    sky: Sky, gas: Tensor, acts: Tensor, both: Tensor, usual: Tensor, part: Tensor
+) -> Tensor:
     """Part of a usual stride, `part` at most, until the gas falls to where M7 begins to nucleate.
 
-    Or in which nucleation takes `BURST_SHARE` of the gas.
+    Or in which nucleation takes `BURST_SHARE` of the gas. `acts` and `both` are of `loss_rate`.
     """
     air, production = sky.air, sky.air["h2so4_production"]
-    acts, both = loss_rate(sky, sink)
     _, left, _ = condense(sky, usual * sky.usual, gas, acts, both)
     start, end = (x / sky.clear.clamp(min=1e-6) for x in (gas, left))
-    rate, few, each = unlimited(air["temperature"], air["relative_humidity"], start)
+    rate, few, each = _forming(air, start)
     fast = rate >= RATES[0]
     loss = rate * each * sky.clear * sky.usual
     share = BURST_SHARE * (gas + production.clamp(min=0.0) * sky.usual)
     bursts = fast & (few >= LEAST_CLUSTER) & (loss > share)
     part = torch.minimum(part, ratio(share, loss, bursts, otherwise=1.0).clamp(min=FINEST))
-    _, many, _ = unlimited(air["temperature"], air["relative_humidity"], end)
+    _, many, _ = _forming(air, end)
     falls = fast & (few < LEAST_CLUSTER) & (many >= LEAST_CLUSTER) & (left < gas) & (both > 0.0)
     if not bool(falls.any()):
         return part
@@ -82,6 +83,10 @@ def until_burst(sky: Sky, gas: Tensor, sink: Columns, usual: Tensor, part: Tenso
     falls = falls & (near > 0.0) & (far > near) & (near > 1e-30 * far)
     time = ratio(torch.log(ratio(far, near, falls, otherwise=1.0)), both, falls)
     return torch.where(falls, torch.minimum(part, (time / sky.usual).clamp(min=1e-3)), part)
+
+
+def _forming(air: Columns, gas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return unlimited(critical(air["temperature"], air["relative_humidity"], gas), gas.dtype)
 
 
 def _ceiling(air: Columns, above: Tensor, few: Tensor, below: Tensor, many: Tensor) -> Tensor:
@@ -94,7 +99,7 @@ def _ceiling(air: Columns, above: Tensor, few: Tensor, below: Tensor, many: Tens
     for _ in range(3):
         share = ratio((many - LEAST_CLUSTER).clamp(min=0.0), many - few, many - few > 1e-6)
         at = below + (above - below) * share
-        _, cluster, _ = unlimited(air["temperature"], air["relative_humidity"], torch.exp(at))
+        _, cluster, _ = _forming(air, torch.exp(at))
         inside = cluster >= LEAST_CLUSTER
         below, many = torch.where(inside, at, below), torch.where(inside, cluster, many)
         above, few = torch.where(inside, above, at), torch.where(inside, few, cluster)

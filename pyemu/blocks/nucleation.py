@@ -173,6 +173,17 @@ _ORGANIC = {"activation": (1.0, 1e-6), "kinetic": (2.0, 3.86e-13)}
 """H2SO4 molecules per new particle, which is the order in the gas, too, and the rate constant."""
 
 
+class Cluster(NamedTuple):
+    """A critical cluster, where M7 does not nucleate, too: float64 (n,)."""
+
+    ln_rate: Tensor
+    """Of what forms [ln cm-3 s-1]"""
+    molecules: Tensor
+    """In it [1]"""
+    h2so4: Tensor
+    """Of these [1]"""
+
+
 class Nucleated(NamedTuple):
     """Gas left, sulfate nucleated [molecules cm-3], new NS particles [cm-3], guard's flag, (n,)."""
 
@@ -200,29 +211,24 @@ def vehkamaki(
     rate, molecules
         (n,) [cm-3 s-1], [1]; both 0 where nothing forms
     """
-    ln_rate, cluster, molecules = _free(temperature, saturation, gas)
-    return _limited(settings, temperature, saturation, gas, ln_rate, cluster, molecules)
+    cluster = critical(temperature, saturation, gas)
+    return _limited(settings, temperature, saturation, gas, *cluster)
 
 
-def unlimited(
-    temperature: Tensor, saturation: Tensor, gas: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rate, molecules in a critical cluster, and of H2SO4 in it, where M7 does not nucleate, too.
-
-    Arguments and units as of `vehkamaki`; the rate up to M7's upper limit.
-    """
-    ln_rate, cluster, molecules = _free(temperature, saturation, gas)
-    rate = torch.exp(ln_rate.clamp(-700.0, LN_RATE_MAX)).clamp(max=RATES[1])
-    return rate.to(gas.dtype), cluster.to(gas.dtype), molecules.to(gas.dtype)
-
-
-def _free(temperature: Tensor, saturation: Tensor, gas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def critical(temperature: Tensor, saturation: Tensor, gas: Tensor) -> Cluster:
+    """Critical cluster at the edge of the fit's range, or within it; arguments as of `vehkamaki`."""
     t = temperature.double().clamp(*_TEMPERATURES)
     s = torch.log(saturation.double().clamp(*_SATURATIONS))
     a = torch.log(gas.double().clamp(*_GASES))
     ln_rate, ln_cluster, x = critical_cluster(t, s, a)
-    cluster = torch.exp(ln_cluster.clamp(-700.0, 700.0))
-    return ln_rate, cluster, x * cluster
+    molecules = torch.exp(ln_cluster.clamp(-700.0, 700.0))
+    return Cluster(ln_rate, molecules, x * molecules)
+
+
+def unlimited(cluster: Cluster, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Rate up to M7's upper limit [cm-3 s-1], molecules in a cluster, and of H2SO4 in it (n,)."""
+    rate = torch.exp(cluster.ln_rate.clamp(-700.0, LN_RATE_MAX)).clamp(max=RATES[1])
+    return rate.to(dtype), cluster.molecules.to(dtype), cluster.h2so4.to(dtype)
 
 
 def critical_cluster(t: Tensor, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -318,17 +324,21 @@ def formation(
     boundary_layer: Tensor,
     gas: Tensor,
     network: Network | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Find new particles [cm-3 s-1], what they take of the gas [molecules cm-3 s-1], and the flag.
 
-    Arguments as of `nucleate`; `gas` is that in cloud-free air [molecules cm-3]. All (n,).
+    Arguments as of `nucleate`; `gas` is that in cloud-free air [molecules cm-3]; `cluster`
+    what `critical` makes of them, if it is known. All (n,).
     """
     flag = torch.zeros_like(gas, dtype=torch.int32)
     rate = molecules = torch.zeros_like(gas)
     if settings.nucleation == "vehkamaki2002" and network is not None:
         rate, molecules, flag = learned(settings, temperature, relative_humidity, gas, network)
     elif settings.nucleation == "vehkamaki2002":
-        rate, molecules = vehkamaki(settings, temperature, relative_humidity, gas)
+        if cluster is None:
+            cluster = critical(temperature, relative_humidity, gas)
+        rate, molecules = _limited(settings, temperature, relative_humidity, gas, *cluster)
     loss = molecules * rate
     if settings.older:
         return rate, loss, flag

@@ -31,7 +31,7 @@ from pyemu.blocks.modes import (
     Columns,
     by_name,
 )
-from pyemu.blocks.nucleation import LEAST_CLUSTER, RATES, formation, unlimited
+from pyemu.blocks.nucleation import LEAST_CLUSTER, RATES, critical, formation, unlimited
 from pyemu.blocks.numerics import EPSILON, columns, decay, least, ratio
 from pyemu.blocks.properties import Particles, dry_volumes
 from pyemu.blocks.settings import Settings
@@ -267,10 +267,11 @@ def _stride(
     sink["ns"] = sink["ns"] * size**2
     for mode, each in rates.grown_sink.items():
         sink[mode] = sink[mode] + each * course.volume[mode]
-    fraction = _fraction(settings, budget, sky, clock, sink)
+    acts, both = loss_rate(sky, sink)
+    fraction = _fraction(settings, budget, sky, clock, acts, both)
     # A stage that is over stands still in the caller; it needs a length only.
     h = fraction.clamp(min=1e-3 * FINEST) * sky.usual
-    gas, condensed, new_so4, new, bursts = _gas(settings, h, sky, clock.gas, sink)
+    gas, condensed, new_so4, new, bursts = _gas(settings, h, sky, clock.gas, sink, acts, both)
     for mode in SOLUBLE_NAMES:
         gain = condensed[mode] + new_so4 if mode == "ns" else condensed[mode]
         course.rows["gas"][mode] = course.rows["gas"][mode] + gain
@@ -281,18 +282,23 @@ def _stride(
     return Clock(gas, molecules, clock.done + fraction, fraction, bursts)
 
 
-def _fraction(settings: Settings, budget: int, sky: Sky, clock: Clock, sink: Columns) -> Tensor:
+def _fraction(
+    settings: Settings, budget: int, sky: Sky, clock: Clock, acts: Tensor, both: Tensor
+) -> Tensor:
     """How much of a usual stride the next one is (n,): a part, before and in a burst."""
     to_go = (sky.strides - clock.done).clamp(min=0.0)
-    usual = to_go.clamp(max=1.0)
+
+    def without_splinter(part: Tensor) -> Tensor:  # at the end
+        return torch.where(to_go - part < 0.5 * FINEST, to_go, part)
+
+    usual = without_splinter(to_go.clamp(max=1.0))
     watched = clock.bursts > 0.0
     if settings.nucleation != "vehkamaki2002" or not bool(watched.any()):
         return usual
     part = torch.minimum(usual, (2.0 * clock.fraction).clamp(min=FINEST))
-    part = until_burst(sky, clock.gas, sink, usual, part)
+    part = until_burst(sky, clock.gas, acts, both, usual, part)
     part = torch.maximum(part, torch.minimum(usual, to_go / budget))
-    part = torch.where(to_go - part < 0.5 * FINEST, to_go, part)  # no splinter at the end
-    return torch.where(watched, part, usual)
+    return torch.where(watched, without_splinter(part), usual)
 
 
 def _sulfate(rates: Rates, course: Course, mode: str) -> Tensor:
@@ -314,7 +320,13 @@ def _ns_size(
 
 
 def _gas(
-    settings: Settings, h: Tensor, sky: Sky, gas: Tensor, sink: Columns
+    settings: Settings,
+    h: Tensor,
+    sky: Sky,
+    gas: Tensor,
+    sink: Columns,
+    acts: Tensor,
+    both: Tensor,
 ) -> tuple[Tensor, Columns, Tensor, Tensor, Tensor]:
     """Condense and nucleate over `h` [s].
 
@@ -322,12 +334,13 @@ def _gas(
     begins or took much.
     """
     air, clear = sky.air, sky.clear
-    acts, both = loss_rate(sky, sink)
     supply, left, taken = condense(sky, h, gas, acts, both)
 
     # Nucleation at the mean gas of the stride.
     mean = torch.where(both * h > 1e-3, ratio(taken, both * h, acts), 0.5 * (gas + left))
     mean = mean / clear.clamp(min=1e-6)
+    binary = settings.nucleation == "vehkamaki2002"
+    found = critical(air["temperature"], air["relative_humidity"], mean) if binary else None
     rate, loss, _ = formation(
         settings,
         air["temperature"],
@@ -335,10 +348,11 @@ def _gas(
         air["forest_fraction"],
         air["boundary_layer"],
         mean,
+        cluster=found,
     )
     bursts = torch.zeros_like(gas)
-    if settings.nucleation == "vehkamaki2002":
-        free, cluster, each = unlimited(air["temperature"], air["relative_humidity"], mean)
+    if found is not None:
+        free, cluster, each = unlimited(found, gas.dtype)
         much = free * each * clear * sky.usual > 0.5 * BURST_SHARE * supply
         begins = (free >= RATES[0]) & ((cluster < LEAST_CLUSTER) | much)
         bursts = begins.to(gas.dtype)

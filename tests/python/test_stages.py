@@ -166,6 +166,41 @@ def test_a_burst_begins_when_the_gas_falls_to_where_clusters_form(
     assert in_engine(tmp_path, (1, 12), clean, 300.0)["num_ns"][0] < 1.0
 
 
+def test_a_burst_does_not_depend_on_the_cells_beside_it(tmp_path: Path) -> None:
+    """With sinks so large that the gas is gone while strides are still short."""
+    count, together = 300, 64
+    random = np.random.default_rng(1)
+
+    def drawn(low: float, high: float) -> Array:
+        return np.asarray(10.0 ** random.uniform(low, high, count))
+
+    none = {name: np.zeros(count) for name in names(ENVIRONMENT + PROGNOSTICS)}
+    so4 = drawn(10.0, 14.0)
+    given = none | {
+        "pressure": random.uniform(1e4, 9e4, count),
+        "temperature": random.uniform(200.0, 275.0, count),
+        "relative_humidity": random.uniform(0.05, 1.0, count),
+        "h2so4": drawn(8.0, 14.0),
+        "so4_as": so4,
+        "num_as": so4 / drawn(6.0, 8.8),
+    }
+    warm = {"pressure": 9e4, "temperature": 295.0, "relative_humidity": 0.5, "h2so4": 1e4}
+    cold = {"pressure": 2e4, "temperature": 220.0, "relative_humidity": 0.5, "h2so4": 3e7}
+
+    def beside(neighbour: dict[str, float]) -> dict[str, Array]:
+        rows = {name: np.full((count, together), neighbour.get(name, 0.0)) for name in given}
+        for name, value in given.items():
+            rows[name][:, 0] = value
+        after = in_engine(tmp_path, (1, 12), {k: x.ravel() for k, x in rows.items()}, 1800.0)
+        return {name: after[name][::together] for name in names(PROGNOSTICS + DIAGNOSTICS)}
+
+    alone = beside({name: 0.0 for name in given} | {"pressure": 1e5, "temperature": 300.0})
+    assert (alone["num_ns"] > 1.0).sum() > 20
+    for neighbour in (warm, cold):
+        for name, value in beside(neighbour).items():
+            np.testing.assert_array_equal(value, alone[name], err_msg=name)
+
+
 def test_cloudy_gas_goes_to_droplets(cells: dict[str, Array]) -> None:
     few = {name: value[:300].copy() for name, value in cells.items()}
     few["cloud_fraction"][:] = 0.5
