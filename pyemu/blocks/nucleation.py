@@ -216,7 +216,7 @@ def vehkamaki(
 
 
 def critical(temperature: Tensor, saturation: Tensor, gas: Tensor) -> Cluster:
-    """Critical cluster at the edge of the fit's range, or within it; arguments as of `vehkamaki`."""
+    """Critical cluster, at the edge of the fit's range outside; arguments as of `vehkamaki`."""
     t = temperature.double().clamp(*_TEMPERATURES)
     s = torch.log(saturation.double().clamp(*_SATURATIONS))
     a = torch.log(gas.double().clamp(*_GASES))

@@ -194,7 +194,7 @@ def test_a_burst_does_not_depend_on_the_cells_beside_it(tmp_path: Path) -> None:
         after = in_engine(tmp_path, (1, 12), {k: x.ravel() for k, x in rows.items()}, 1800.0)
         return {name: after[name][::together] for name in names(PROGNOSTICS + DIAGNOSTICS)}
 
-    alone = beside({name: 0.0 for name in given} | {"pressure": 1e5, "temperature": 300.0})
+    alone = beside(dict.fromkeys(given, 0.0) | {"pressure": 1e5, "temperature": 300.0})
     assert (alone["num_ns"] > 1.0).sum() > 20
     for neighbour in (warm, cold):
         for name, value in beside(neighbour).items():
