@@ -56,16 +56,21 @@ template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x
 #define M7EMU_UNROLL(most)
 #endif
 constexpr int room_of_width = padded_width > 0 ? padded_width : 1;
+#if M7EMU_WIDTH == 64 && !defined(M7EMU_SCALAR)
+constexpr bool many_registers = true; // 32 of them, else 16
+#else
+constexpr bool many_registers = false;
+#endif
+constexpr int most_packs = many_registers ? 4 : 3; // of cells whose layers are summed together
 
 // Cells in the lanes: value i of pack v of n is at i * n + v.
 template <int n> struct Cells {
   static constexpr int size = room_of_width * n;
-#if M7EMU_WIDTH == 64 && !defined(M7EMU_SCALAR)
-  // Of 32 registers; more outputs together need fewer loads of inputs, more packs fewer of weights.
-  static constexpr int together = n == 1 ? 16 : n == 2 ? 8 : 4, rest = 8 / n;
-#else
-  static constexpr int together = n == 1 ? 8 : 4, rest = together;
-#endif
+  // More outputs together need fewer loads of inputs, more packs fewer of weights.
+  static constexpr int together = n == 1                     ? (many_registers ? 16 : 8)
+                                  : n == 2 && many_registers ? 8
+                                                             : 4;
+  static constexpr int rest = many_registers ? 8 / n : together;
 
   template <class Operation> M7EMU_INLINE static void each(int outputs, const Operation &act) {
     for (int i = 0; i < outputs * n; ++i)
@@ -150,7 +155,7 @@ template <int n> struct Outputs {
   static constexpr int row = (room_of_width + lanes - 1) / lanes, size = row * n;
   // Packs that are summed together: of no more than eight tiles, which may all lie in the same ways
   // of a cache.
-  static constexpr int sums = M7EMU_WIDTH == 64 ? 16 : 8, eight = 8 * outputs_per_tile / lanes;
+  static constexpr int sums = many_registers ? 16 : 8, eight = 8 * outputs_per_tile / lanes;
   static constexpr int most = sums / n < eight ? sums / n : eight;
 
   template <class Operation> M7EMU_INLINE static void each(int outputs, const Operation &act) {
@@ -356,8 +361,8 @@ M7EMU_FUNCTION void layers_at(const Network &network, const float *inputs, float
 M7EMU_FUNCTION void layers_of_cells(const Network &network, const float *inputs, float *outputs,
                                     int cells) {
   int first = 0;
-  for (; first + 4 * lanes <= cells; first += 4 * lanes)
-    layers_at<4>(network, inputs + first, outputs + first, cells);
+  for (; first + most_packs * lanes <= cells; first += most_packs * lanes)
+    layers_at<most_packs>(network, inputs + first, outputs + first, cells);
   for (; first + 2 * lanes <= cells; first += 2 * lanes)
     layers_at<2>(network, inputs + first, outputs + first, cells);
   for (; first + lanes <= cells; first += lanes)
