@@ -284,6 +284,7 @@ M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, st
                                   int count, const Columns<S> &columns, Passage<S> &passage) {
   Mended<S> mended(columns, count);
   take(mended.columns, passage);
+  passage.guard.cells = count;
   advance(program, block.timestep, &passage, 1);
   put(passage, mended.columns);
   mended.put_back(columns, count);

@@ -873,7 +873,7 @@ float *Model::floats(std::size_t count) {
 
 // In tiles, in the order that network.h reads them in.
 Linear Model::linear(const float *weight, const float *bias, int outputs, int inputs) {
-  const int tiled = (outputs + outputs_per_tile - 1) / outputs_per_tile * outputs_per_tile;
+  const int tiled = (outputs + outputs_stored - 1) / outputs_stored * outputs_stored;
   float *weights = floats(static_cast<std::size_t>(tiled) * static_cast<std::size_t>(inputs));
   for (int o = 0; o < outputs; ++o)
     for (int i = 0; i < inputs; ++i)

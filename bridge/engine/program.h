@@ -10,6 +10,7 @@ enum Activation { activation_none, activation_relu, activation_silu, activation_
 enum Operation { operation_dense, operation_residual, operation_gated, operation_low_rank };
 
 constexpr int outputs_per_tile = 8; // of a dense layer that are computed together
+constexpr int outputs_stored = 16;  // whole vectors of them
 constexpr int max_width = 256;      // of a layer
 constexpr int max_layers = 16;
 constexpr int max_features = 32, max_targets = 32;
@@ -57,7 +58,7 @@ static_assert(n_error_features <= max_features);
 static_assert(n_particle_targets <= max_targets && n_particle_features <= max_features);
 
 // weight inputs + bias. Weights (outputs, inputs) in tiles: all inputs of outputs 1 to 8, of 9 to
-// 16, ..., the last tile filled up with 0. Aligned to 64 bytes.
+// 16, ..., filled up with 0 to whole `outputs_stored`. Aligned to 64 bytes.
 struct Linear {
   const float *weight, *bias; // bias may be null
   int inputs, outputs;

@@ -173,6 +173,7 @@ M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const 
   feature[error_ln_h2so4_available] = log_of<float>(select(gas > zero, gas, one));
   feature[error_ln_timestep] = log_of<float>(R(static_cast<float>(timestep)));
   Guard own; // the head's range says nothing of the step
+  own.cells = guard.cells;
   evaluate(*program.self_error, feature, present, &ln_bound, own);
   guard.error = exp_of<float>(min(max(ln_bound, R(ln_error_min)), R(ln_error_max)));
 }
