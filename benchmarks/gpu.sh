@@ -19,7 +19,7 @@ mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 engine=$root/bridge/engine gpu=$root/bridge/gpu
 version=$(sed -n "s/^ *version: '\(.*\)',/\1/p" "$root/meson.build" | head -1)
-cxx="g++ -std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=fast -w -DM7EMU_VERSION=\"$version\""
+cxx="g++ -std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=off -w -DM7EMU_VERSION=\"$version\""
 forms="exact:0 narrow:64 wide:256"
 
 cpu_library() { # libm7emu, in three sets of instructions

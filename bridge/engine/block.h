@@ -279,6 +279,20 @@ M7EMU_INLINE Columns<S> columns_of(const Block &block, std::size_t at) {
           static_cast<std::size_t>(block.kbdim) * static_cast<std::size_t>(block.klev)};
 }
 
+// The columns of a block from `first` on.
+template <class Block> M7EMU_INLINE Block columns_from(Block block, int first) {
+  const auto move = [first](auto *&...fields) {
+    ((fields = fields ? fields + first : fields), ...);
+  };
+  move(block.pressure, block.temperature, block.relative_humidity, block.cloud_fraction,
+       block.h2so4_production, block.forest_fraction, block.boundary_layer,
+       block.ion_pair_production, block.h2so4, block.mass, block.number, block.wet_radius,
+       block.dry_radius, block.density, block.water, block.flag, block.uncertainty,
+       block.negatives);
+  block.kproma -= first;
+  return block;
+}
+
 template <class S, class Block>
 M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, std::size_t at,
                                   int count, const Columns<S> &columns, Passage<S> &passage) {

@@ -4,12 +4,12 @@
 namespace m7emu {
 
 #ifdef M7EMU_HAVE_AVX512
-namespace avx512 {
+namespace avx512_wide {
 extern const Engine engine;
 }
 #endif
 #ifdef M7EMU_HAVE_AVX2
-namespace avx2 {
+namespace avx2_wide {
 extern const Engine engine;
 }
 #endif
@@ -25,11 +25,11 @@ const Engine *const *engines() {
 #ifdef M7EMU_HAVE_AVX512
       if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-        entry[count++] = &avx512::engine;
+        entry[count++] = &avx512_wide::engine;
 #endif
 #ifdef M7EMU_HAVE_AVX2
       if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        entry[count++] = &avx2::engine;
+        entry[count++] = &avx2_wide::engine;
 #endif
       entry[count] = &portable::engine;
     }

@@ -5,6 +5,10 @@
 // This header has the same few operations for four sets of instructions, each in a namespace of its
 // own: AVX-512, AVX2 with FMA, vectors of 16 bytes as any processor has them, and plain scalars,
 // the form that a GPU's threads compile. The build compiles set.cpp once for each set.
+//
+// Products are fused with the sums that they are written into, here and not by the compiler
+// (-ffp-contract=off): bits are the same for every compiler and every set that has fused
+// multiply-adds.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +18,8 @@
 
 #if !defined(M7EMU_SCALAR) && (defined(__x86_64__) || defined(__i386__))
 #include <immintrin.h>
+#elif !defined(M7EMU_SCALAR) && defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace m7emu {
@@ -108,6 +114,30 @@ template <class T> M7EMU_INLINE void store(T *p, T x) {
 
 constexpr int lanes = M7EMU_VECTORS * M7EMU_WIDTH / sizeof(float);
 
+// a b + c, rounded once where the set can, and c - a b.
+template <class V> M7EMU_INLINE V fused(V a, V b, V c) {
+#if M7EMU_WIDTH == 64
+  if constexpr (sizeof a[0] == sizeof(float))
+    return _mm512_fmadd_ps(a, b, c);
+  else
+    return _mm512_fmadd_pd(a, b, c);
+#elif M7EMU_WIDTH == 32
+  if constexpr (sizeof a[0] == sizeof(float))
+    return _mm256_fmadd_ps(a, b, c);
+  else
+    return _mm256_fmadd_pd(a, b, c);
+#elif defined(__aarch64__)
+  if constexpr (sizeof a[0] == sizeof(float))
+    return vfmaq_f32(c, a, b);
+  else
+    return vfmaq_f64(c, a, b);
+#else
+  return a * b + c;
+#endif
+}
+
+template <class T> struct product;
+
 template <class T> struct pack {
   typedef T vector __attribute__((vector_size(M7EMU_WIDTH)));
   typedef T unaligned __attribute__((vector_size(M7EMU_WIDTH), aligned(sizeof(T)), may_alias));
@@ -147,11 +177,18 @@ template <class T> struct pack {
   }
   M7EMU_OPERATOR(+, add)
   M7EMU_OPERATOR(-, add)
-  M7EMU_OPERATOR(*, multiply)
   M7EMU_OPERATOR(/, divide)
   M7EMU_OPERATOR(&, other)
   M7EMU_OPERATOR(|, other)
 #undef M7EMU_OPERATOR
+  friend M7EMU_INLINE product<T> operator*(pack a, pack b) {
+    M7EMU_TALLY(T, multiply);
+    product<T> r;
+    M7EMU_EACH(parts, r.part[i] = a.part[i] * b.part[i]);
+    r.first = a;
+    r.second = b;
+    return r;
+  }
 #define M7EMU_SHIFT(op)                                                                            \
   friend M7EMU_INLINE pack operator op(pack a, int count) {                                        \
     pack r;                                                                                        \
@@ -164,6 +201,35 @@ template <class T> struct pack {
   friend M7EMU_INLINE pack operator-(pack a) {
     M7EMU_EACH(parts, a.part[i] = -a.part[i]);
     return a;
+  }
+};
+
+// What a product is until it is used: rounded, or, as a term of a sum, its factors. Of two products
+// the first is fused with the second, rounded.
+template <class T> struct product : pack<T> {
+  pack<T> first, second;
+
+  friend M7EMU_INLINE pack<T> operator+(product a, pack<T> b) {
+    M7EMU_TALLY(T, add);
+    M7EMU_EACH(pack<T>::parts, b.part[i] = fused(a.first.part[i], a.second.part[i], b.part[i]));
+    return b;
+  }
+  friend M7EMU_INLINE pack<T> operator+(pack<T> a, product b) { return b + a; }
+  friend M7EMU_INLINE pack<T> operator+(product a, product b) {
+    return a + static_cast<const pack<T> &>(b);
+  }
+  friend M7EMU_INLINE pack<T> operator-(pack<T> a, product b) {
+    M7EMU_TALLY(T, add);
+    M7EMU_EACH(pack<T>::parts, a.part[i] = fused(-b.first.part[i], b.second.part[i], a.part[i]));
+    return a;
+  }
+  friend M7EMU_INLINE pack<T> operator-(product a, pack<T> b) {
+    M7EMU_TALLY(T, add);
+    M7EMU_EACH(pack<T>::parts, b.part[i] = fused(a.first.part[i], a.second.part[i], -b.part[i]));
+    return b;
+  }
+  friend M7EMU_INLINE pack<T> operator-(product a, product b) {
+    return a - static_cast<const pack<T> &>(b);
   }
 };
 

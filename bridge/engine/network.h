@@ -67,10 +67,11 @@ constexpr int most_packs = many_registers ? 4 : 3; // of cells whose layers are 
 template <int n> struct Cells {
   static constexpr int size = room_of_width * n;
   // More outputs together need fewer loads of inputs, more packs fewer of weights.
-  static constexpr int together = n == 1                     ? (many_registers ? 16 : 8)
-                                  : n == 2 && many_registers ? 8
-                                                             : 4;
-  static constexpr int rest = many_registers ? 8 / n : together;
+  static constexpr int vectors = n * M7EMU_VECTORS;
+  static constexpr int together = vectors == 1                     ? (many_registers ? 16 : 8)
+                                  : vectors == 2 && many_registers ? 8
+                                                                   : 4;
+  static constexpr int rest = many_registers && vectors < 8 ? 8 / vectors : together;
 
   template <class Operation> M7EMU_INLINE static void each(int outputs, const Operation &act) {
     for (int i = 0; i < outputs * n; ++i)
@@ -149,7 +150,12 @@ private:
   }
 };
 
-#if !defined(M7EMU_SCALAR)
+// Packs of several vectors leave few cells, and networks alone, to packs of one (set.cpp).
+#if !defined(M7EMU_SCALAR) && M7EMU_VECTORS == 1
+#define M7EMU_FEW
+#endif
+
+#if defined(M7EMU_FEW)
 // Outputs in the lanes: the values of cell c of n begin at pack c * row.
 template <int n> struct Outputs {
   static constexpr int row = (room_of_width + lanes - 1) / lanes, size = row * n;
@@ -281,7 +287,7 @@ M7EMU_FUNCTION void layers(const Network &network, const pack<float> *z, pack<fl
   Form::each(network.n_targets, [&](int i) { y[i] = bypassed ? h[i] + room[i] : h[i]; });
 }
 
-#if !defined(M7EMU_SCALAR)
+#if defined(M7EMU_FEW)
 // The layers for fewer cells than lanes, by outputs in the lanes: value i of cell c is at
 // i * between + c. Forms for n, n/2, ..., 1 cells take what is left.
 template <int n>
@@ -322,7 +328,7 @@ M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
                      R(network.feature_per_range[i]);
     guard.excess = max(guard.excess, select(here, beyond, zero));
   }
-#if !defined(M7EMU_SCALAR)
+#if defined(M7EMU_FEW)
   const bool few = guard.cells <= lanes / 2;
   if (few) {
     for (int i = 0; i < network.n_targets; ++i)
@@ -343,6 +349,7 @@ M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
   }
 }
 
+#if M7EMU_VECTORS == 1
 // The layers for many cells: inputs (features, cells) and outputs (targets, cells), the cells of
 // one in a row. What a benchmark of the network alone calls.
 template <int n>
@@ -367,10 +374,11 @@ M7EMU_FUNCTION void layers_of_cells(const Network &network, const float *inputs,
     layers_at<2>(network, inputs + first, outputs + first, cells);
   for (; first + lanes <= cells; first += lanes)
     layers_at<1>(network, inputs + first, outputs + first, cells);
-#if !defined(M7EMU_SCALAR)
+#if defined(M7EMU_FEW)
   layers_of_few<lanes / 2>(network, inputs + first, outputs + first, cells, cells - first);
 #endif
 }
+#endif
 
 } // namespace M7EMU_SET
 } // namespace m7emu

@@ -369,10 +369,12 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   R vanished = R(T(2)) * t * number[ns] * (at_start + rate_b) +
                steady * (dt * speed * t + max(dt * q - R(T(2)) * t, zero));
   vanished = min(vanished / (q + speed * t), all_ns);
-  const auto moves = (all_ns > R(p.equation_number_min)) & (vanished > zero);
-  const R gone = select(moves, vanished / select(moves, all_ns, one), zero);
+  // Without a rate of loss only rounding vanishes.
   const R own = half_kernel * R(T(0.5)) * (number[ns] + max(all_ns - vanished, zero));
-  const R per_rate = select(moves, gone / select(moves, own + rate_b, one), zero);
+  const R losses = own + rate_b;
+  const auto moves = (all_ns > R(p.equation_number_min)) & (losses > zero);
+  const R gone = select(moves, vanished / select(moves, all_ns, one), zero);
+  const R per_rate = select(moves, gone / select(moves, losses, one), zero);
   const R intra = own * per_rate;
 
   // Collisions within NS that count as such with insoluble particles (hidden_collisions, for short

@@ -263,7 +263,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "sets": {name: lanes(name) for name in sets()},
         "caches": _caches(),
-        "engine compiler": f"GCC {compiler()} -O3 -fno-math-errno -ffp-contract=fast",
+        "engine compiler": f"GCC {compiler()} -O3 -fno-math-errno -ffp-contract=off",
         "python": platform.python_version(),
     }
     for name in ("m7emu", "numpy", "torch", "onnxruntime"):

@@ -404,10 +404,12 @@ def _collide_and_age(
     vanished = 2.0 * t * start * (half_kernel * start + b)
     vanished = vanished + c * (h * speed * t + (h * q - 2.0 * t).clamp(min=0.0))
     vanished = torch.minimum(vanished / (q + speed * t), everyone)
-    moves = (everyone > settings.equation_number_min) & (vanished > 0.0)
-    gone = ratio(vanished, everyone, moves)
+    # Without a rate of loss only rounding vanishes.
     own_ns = 0.5 * half_kernel * (start + everyone - vanished)
-    per_rate = ratio(gone, own_ns + b, moves)
+    losses = own_ns + b
+    moves = (everyone > settings.equation_number_min) & (losses > 0.0)
+    gone = ratio(vanished, everyone, moves)
+    per_rate = ratio(gone, losses, moves)
     extra = _hidden(settings, h, rates, half_kernel, own_ns * per_rate, everyone, shares, course)
 
     insoluble_now = {k: number[k] for k in INSOLUBLE_NAMES}
