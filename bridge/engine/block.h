@@ -100,13 +100,16 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
     return x;
   };
   cells.gas = amount(at.h2so4);
+  M7EMU_UNROLL(32)
   for (int i = 0; i < n_mass; ++i)
     cells.mass[i] = amount(at.mass + i * at.plane);
+  M7EMU_UNROLL(32)
   for (int i = 0; i < n_mode; ++i)
     cells.number[i] = amount(at.number + i * at.plane);
   if (any_sign<S>(wrong) ||
       any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
     return false;
+  convert(cells, passage.seen);
 
   Air &air = passage.air;
   const auto within = [](R x) { return min(max(to<double>(x), D(0.0)), D(1.0)); };
@@ -124,23 +127,22 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
 template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
   M7EMU_PART(writing);
   store(at.h2so4, passage.cells.gas);
+  M7EMU_UNROLL(32)
   for (int i = 0; i < n_mass; ++i)
     store(at.mass + i * at.plane, passage.cells.mass[i]);
+  M7EMU_UNROLL(32)
   for (int k = 0; k < n_mode; ++k)
     store(at.number + k * at.plane, passage.cells.number[k]);
   const Sizes<Precision::size> &sizes = passage.particles.sizes;
-  if (at.wet_radius)
-    for (int k = 0; k < n_mode; ++k)
-      store(at.wet_radius + k * at.plane, to<S>(sizes.wet_radius[k]));
-  if (at.dry_radius)
-    for (int k = 0; k < n_soluble; ++k)
-      store(at.dry_radius + k * at.plane, to<S>(sizes.dry_radius[k]));
-  if (at.density)
-    for (int k = 0; k < n_mode; ++k)
-      store(at.density + k * at.plane, to<S>(sizes.density[k]));
-  if (at.water)
-    for (int k = 0; k < n_soluble; ++k)
-      store(at.water + k * at.plane, to<S>(passage.water[k]));
+  const auto put_if_wanted = [&at](S *field, const auto &found) {
+    M7EMU_UNROLL(8)
+    for (int k = 0; field && k < int(sizeof found / sizeof found[0]); ++k)
+      store(field + k * at.plane, to<S>(found[k]));
+  };
+  put_if_wanted(at.wet_radius, sizes.wet_radius);
+  put_if_wanted(at.dry_radius, sizes.dry_radius);
+  put_if_wanted(at.density, sizes.density);
+  put_if_wanted(at.water, passage.water);
 }
 
 // Columns with something to mend: too few of them, numbers out of range, negative amounts. They are

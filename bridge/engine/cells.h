@@ -33,6 +33,7 @@ template <class T> struct Sizes {
 
 template <class To, class From, int n>
 M7EMU_INLINE void convert(const pack<From> (&from)[n], pack<To> (&into)[n]) {
+  M7EMU_UNROLL(32)
   for (int i = 0; i < n; ++i)
     into[i] = to<To>(from[i]);
 }

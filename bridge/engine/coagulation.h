@@ -44,7 +44,7 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
           decay = R(T(-0.86 * 1.4426950408889634)) * per_path;
   // Of each mode, and times what sums of two of them need: radius (a half, and the grain),
   // diffusivity (2), squares of speed and of stopping distance.
-  R reach[n_mode], diffusivity[n_mode], speed2[n_mode], stop2[n_mode];
+  R reach[n_mode], diffusivity[n_mode], speed[n_mode], speed2[n_mode], stop[n_mode], stop2[n_mode];
   for (int k = 0; k < n_mode; ++k) {
     const auto here = valid[k] > zero;
     const R r = select(here, radius[k], R(T(1.0e-5)));
@@ -57,22 +57,26 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
         (one +
          half_path * per_r * (R(T(2.492)) + R(T(0.84)) * power_of_two(max(decay * r, R(T(-126))))));
     // (2r+l)**3 - (4r**2+l**2)**1.5 factorises, as for condensation.
-    const R free_path = R(T(8) / p.pi) * diffusivity[k] * (sqrt(speed2[k]) * per_speed2);
+    speed[k] = sqrt(speed2[k]);
+    const R free_path = R(T(8) / p.pi) * diffusivity[k] * (speed[k] * per_speed2);
     const R both = two * r + free_path;
     const R root2 = R(T(4)) * r * r + free_path * free_path;
     const R gap = R(T(2.0 / 3.0)) * (both + root2 / (both + sqrt(root2))) - two * r;
-    stop2[k] = R(T(2) * p.shrink * p.shrink) * (gap * gap);
+    const R shrunk = R(p.shrink) * gap;
+    stop2[k] = R(T(2)) * (shrunk * shrunk);
+    stop[k] = max(shrunk, zero - shrunk);
     diffusivity[k] = two * diffusivity[k];
     reach[k] = R(T(0.5)) * radius[k] + R(T(0.5) * p.grain);
   }
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#pragma GCC unroll 16
-#endif
+  M7EMU_UNROLL(16)
   for (int pair = 0; pair < n_pair; ++pair) {
     const int j = pair_first[pair], k = pair_second[pair];
     const R r = reach[j] + reach[k], d = diffusivity[j] + diffusivity[k];
-    const R impact = sqrt(speed2[j] + speed2[k]) * (r * r);
-    const R spread = r + sqrt(stop2[j] + stop2[k]);
+    // Of a mode with itself the roots are known.
+    const R fast = j == k ? R(T(1.41421356237309505)) * speed[k] : sqrt(speed2[j] + speed2[k]);
+    const R stops = j == k ? R(T(2)) * stop[k] : sqrt(stop2[j] + stop2[k]);
+    const R impact = fast * (r * r);
+    const R spread = r + stops;
     const R shape = spread / (d * spread + impact);
     kernel[pair] =
         min(d * impact * shape, R(T(kernel_max / 16.0))) * (R(T(4) * p.pi) * valid[j] * valid[k]);

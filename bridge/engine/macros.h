@@ -50,6 +50,14 @@
 #define M7EMU_TABLE constexpr
 #endif
 
+// Before a loop over packs in registers: unrolled early, or they stay in memory.
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#define M7EMU_UNROLL(most) _Pragma(M7EMU_TEXT(GCC unroll most))
+#define M7EMU_TEXT(x) #x
+#else
+#define M7EMU_UNROLL(most)
+#endif
+
 #if defined(M7EMU_CLOCK)
 #undef M7EMU_SET
 #define M7EMU_SET M7EMU_CLOCK

@@ -89,9 +89,7 @@ M7EMU_INLINE constexpr const auto &erfc_series(float) {
 // c[0] + c[1] x + ... by Horner's rule.
 template <class R, class T, int n> M7EMU_INLINE R polynomial(R x, const T (&c)[n]) {
   R sum = R(c[n - 1]);
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#pragma GCC unroll 32
-#endif
+  M7EMU_UNROLL(32)
   for (int i = n - 2; i >= 0; --i)
     sum = sum * x + R(c[i]);
   return sum;

@@ -77,10 +77,15 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
 
 // Move the shares of mode k to the next larger mode, from AS down: what leaves a mode is found from
 // the state before any of them has merged.
-template <int k, class S>
-M7EMU_INLINE void merge_mode(pack<S> (&mass)[2], pack<S> (&number)[2], State<S> &cells) {
+template <int k, class S, class T>
+M7EMU_INLINE void merge_mode(const pack<T> (&mass_shares)[2], const pack<T> (&number_shares)[2],
+                             State<S> &cells, Amounts<T> &x) {
+  pack<S> mass[2], number[2];
+  convert(mass_shares, mass);
+  convert(number_shares, number);
   normalise<S>(mass);
   normalise<S>(number);
+  M7EMU_UNROLL(8)
   for (int species = so4; species < n_species; ++species) {
     const int from = mass_index[k][species], into = mass_index[k + 1][species];
     if (from < 0)
@@ -88,16 +93,20 @@ M7EMU_INLINE void merge_mode(pack<S> (&mass)[2], pack<S> (&number)[2], State<S> 
     const pack<S> old = cells.mass[from];
     cells.mass[from] = old * mass[0];
     cells.mass[into] = cells.mass[into] + old * mass[1];
+    x.mass[from] = to<T>(cells.mass[from]);
+    x.mass[into] = to<T>(cells.mass[into]);
   }
   const pack<S> old = cells.number[k];
   cells.number[k] = old * number[0];
   cells.number[k + 1] = cells.number[k + 1] + old * number[1];
+  x.number[k] = to<T>(cells.number[k]);
+  x.number[k + 1] = to<T>(cells.number[k + 1]);
 }
 
+// `x` is what `cells` hold, before and after.
 template <class S, class T>
-M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches,
-                                const Amounts<T> &x, T slack, pack<T> &virtual_molecules,
-                                State<S> &cells) {
+M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches, T slack,
+                                pack<T> &virtual_molecules, State<S> &cells, Amounts<T> &x) {
   pack<T> mass[as + 1][2], number[as + 1][2];
   const bool from_ns =
       merging_shares<ns>(p, switches, x, slack, virtual_molecules, mass[ns], number[ns]);
@@ -105,19 +114,12 @@ M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches
       merging_shares<ks>(p, switches, x, slack, virtual_molecules, mass[ks], number[ks]);
   const bool from_as =
       merging_shares<as>(p, switches, x, slack, virtual_molecules, mass[as], number[as]);
-  const bool merges[] = {from_ns, from_ks, from_as};
-  for (int k = as; k >= ns; --k) {
-    if (!merges[k])
-      continue;
-    pack<S> of_mass[2] = {to<S>(mass[k][0]), to<S>(mass[k][1])};
-    pack<S> of_number[2] = {to<S>(number[k][0]), to<S>(number[k][1])};
-    if (k == as)
-      merge_mode<as>(of_mass, of_number, cells);
-    else if (k == ks)
-      merge_mode<ks>(of_mass, of_number, cells);
-    else
-      merge_mode<ns>(of_mass, of_number, cells);
-  }
+  if (from_as)
+    merge_mode<as>(mass[as], number[as], cells, x);
+  if (from_ks)
+    merge_mode<ks>(mass[ks], number[ks], cells, x);
+  if (from_ns)
+    merge_mode<ns>(mass[ns], number[ns], cells, x);
 }
 
 } // namespace M7EMU_SET

@@ -49,12 +49,6 @@ template <Activation activation> M7EMU_INLINE pack<float> activate(pack<float> x
 // the lanes. Each sum begins with its bias and runs over the inputs in their order, so that bits
 // depend neither on the form nor on how many sums are made together. These have a register each:
 // loops over them are unrolled early, or they stay in memory.
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
-#define M7EMU_UNROLL(most) _Pragma(M7EMU_TEXT(GCC unroll most))
-#define M7EMU_TEXT(x) #x
-#else
-#define M7EMU_UNROLL(most)
-#endif
 constexpr int room_of_width = padded_width > 0 ? padded_width : 1;
 #if M7EMU_WIDTH == 64 && !defined(M7EMU_SCALAR)
 constexpr bool many_registers = true; // 32 of them, else 16
@@ -135,18 +129,15 @@ private:
       }
     }
     outputs += first * n;
-    if constexpr (activation == activation_none || activation == activation_relu) {
-      M7EMU_UNROLL(16)
-      for (int j = 0; j < many * n; ++j)
-        outputs[j] = activate<activation>(sum[j]);
-      return;
-    }
+    constexpr bool plain = activation == activation_none || activation == activation_relu;
     M7EMU_UNROLL(16)
     for (int j = 0; j < many * n; ++j)
-      outputs[j] = sum[j];
-    M7EMU_UNROLL(4)
-    for (int j = 0; j < many * n; ++j)
-      outputs[j] = activate<activation>(outputs[j]);
+      outputs[j] = plain ? activate<activation>(sum[j]) : sum[j];
+    if constexpr (!plain) {
+      M7EMU_UNROLL(4)
+      for (int j = 0; j < many * n; ++j)
+        outputs[j] = activate<activation>(outputs[j]);
+    }
   }
 };
 

@@ -1,6 +1,6 @@
 // Nucleation: section 10 of the physics contract. Binary H2SO4-H2O after Vehkamaki et al. (2002),
 // organic activation and kinetic nucleation (Kulmala et al. 2006), and how each generation takes
-// the gas over a timestep. In double: the fit's terms cancel.
+// the gas over a timestep.
 #pragma once
 
 #include "cells.h"
@@ -58,6 +58,12 @@ M7EMU_TABLE double cluster_term[n_term][5] = {
      6.100650851863252e-4},
     {3.201836700403512e-4, -1.74761713262546e-5, 6.065037668052182e-8, -1.421771723004557e-11,
      1.357509859501723e-4}};
+// Mole fraction of H2SO4 in it, with as many of the rows and columns
+M7EMU_TABLE double fraction_term[n_term][5] = {{0.7409967177282139, -0.002663785665140117},
+                                               {0.002010478847383187, -0.0001832894131464668},
+                                               {0.001574072538464286, -0.00001790589121766952},
+                                               {0.0001844027436573778, -1.503452308794887e-6},
+                                               {-0.003499978417957668, 0.0000504021689382576}};
 constexpr double temperature_min = 190.15, temperature_max = 300.15;         // [K]
 constexpr double saturation_min = 1.0e-4, gas_min = 1.0e4, gas_max = 1.0e11; // 1, [cm-3]
 constexpr double rate_min = 1.0e-7, rate_max = 1.0e10;                       // [cm-3 s-1]
@@ -95,79 +101,128 @@ M7EMU_INLINE pack<float> ln_gas(pack<float> gas) {
 M7EMU_FUNCTION void critical_fraction(pack<double> t, pack<double> s, pack<double> &constant,
                                       pack<double> &slope) {
   using R = pack<double>;
-  constant = R(0.7409967177282139) - R(0.002663785665140117) * t +
-             s * (R(0.002010478847383187) - R(0.0001832894131464668) * t +
-                  s * (R(0.001574072538464286) - R(0.00001790589121766952) * t +
-                       s * (R(0.0001844027436573778) - R(1.503452308794887e-6) * t)));
-  slope = R(0.0000504021689382576) * t - R(0.003499978417957668);
+  const auto row = [t](int k) { return R(fraction_term[k][0]) + R(fraction_term[k][1]) * t; };
+  constant = row(0) + s * (row(1) + s * (row(2) + s * row(3)));
+  slope = row(4);
 }
 
+// The same terms around a temperature, saturation and gas in the middle, where they cancel less:
+// float can then hold them. T = 245.15 + 55 t.
+constexpr double middle_temperature = 245.15, temperature_span = 55.0; // [K]
+constexpr double middle_ln_saturation = -1.0, middle_ln_gas = 18.0;
+struct Centred {
+  float term[n_term][5] = {};
+};
+constexpr double whole_power(double x, int n) {
+  return n == 0 ? 1.0 : x * whole_power(x, n - 1);
+}
+constexpr double binomial(int n, int k) {
+  return k == 0 || k == n ? 1.0 : binomial(n - 1, k - 1) + binomial(n - 1, k);
+}
+// What (x + middle)**n has of x**k
+constexpr double part_of_power(double middle, int n, int k) {
+  return n < k ? 0.0 : binomial(n, k) * whole_power(middle, n - k);
+}
+constexpr Centred centred(const double (&given)[n_term][5]) {
+  constexpr int of_s[n_term] = {0, 1, 2, 3, 0, 1, 2, 0, 1, 0};
+  constexpr int of_a[n_term] = {0, 0, 0, 0, 1, 1, 1, 2, 2, 3};
+  Centred result;
+  for (int row = 0; row < n_term; ++row)
+    for (int column = 0; column < 5; ++column) {
+      double sum = 0.0;
+      for (int from = 0; from < n_term; ++from) {
+        double term = given[from][4];
+        if (column < 4) {
+          term = 0.0;
+          for (int n = 0; n < 4; ++n)
+            term += given[from][n] * part_of_power(middle_temperature, n, column) *
+                    whole_power(temperature_span, column);
+        }
+        sum += term * part_of_power(middle_ln_saturation, of_s[from], of_s[row]) *
+               part_of_power(middle_ln_gas, of_a[from], of_a[row]);
+      }
+      result.term[row][column] = static_cast<float>(sum);
+    }
+  return result;
+}
+M7EMU_TABLE Centred centred_rate = centred(rate_term), centred_cluster = centred(cluster_term),
+                    centred_fraction = centred(fraction_term);
+
 // M7's limits: where the rate or the cluster is too small nothing forms.
-M7EMU_INLINE void limit(const Switches &switches, pack<double> temperature, pack<double> saturation,
-                        pack<double> gas, pack<double> cluster, pack<double> &rate,
-                        pack<double> &molecules) {
-  using R = pack<double>;
-  rate = min(rate, R(rate_max));
-  auto inside = (rate >= R(rate_min)) & (cluster >= R(cluster_min));
+M7EMU_INLINE void limit(const Switches &switches, pack<float> temperature, pack<float> saturation,
+                        pack<float> gas, pack<float> cluster, pack<float> &rate,
+                        pack<float> &molecules) {
+  using R = pack<float>;
+  rate = min(rate, R(float(rate_max)));
+  auto inside = (rate >= R(float(rate_min))) & (cluster >= R(float(cluster_min)));
   if (switches.older)
-    inside = inside & (gas >= R(gas_min)) & (saturation >= R(saturation_min)) &
-             (temperature >= R(temperature_min)) & (temperature <= R(temperature_max));
-  rate = select(inside, rate, R(0.0));
-  molecules = select(inside, molecules, R(0.0));
+    inside = inside & (gas >= R(float(gas_min))) & (saturation >= R(float(saturation_min))) &
+             (temperature >= R(float(temperature_min))) &
+             (temperature <= R(float(temperature_max)));
+  rate = select(inside, rate, R(0.0f));
+  molecules = select(inside, molecules, R(0.0f));
 }
 
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
 // 10.1). Outside the fit's range the 2004 generation does not nucleate, ham2 evaluates at its edge.
-M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature,
-                              pack<double> saturation, pack<double> gas, pack<double> &rate,
-                              pack<double> &molecules) {
-  using R = pack<double>;
-  const R t = min(max(temperature, R(temperature_min)), R(temperature_max));
-  const R s = rough_log(min(max(saturation, R(saturation_min)), R(1.0)));
-  const R a = rough_log(min(max(gas, R(gas_min)), R(gas_max)));
-  R x, slope;
-  critical_fraction(t, s, x, slope);
-  x = x + a * slope;
-  const R per_x = R(1.0) / x;
-  const R factor[n_term] = {R(1.0), s,         s * s, s * s * s, a,
-                            s * a,  s * s * a, a * a, s * a * a, a * a * a};
-  R ln_rate = R(0.0), ln_cluster = R(0.0);
+M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<float> temperature,
+                              pack<float> saturation, pack<float> gas, pack<float> &rate,
+                              pack<float> &molecules) {
+  using R = pack<float>;
+  constexpr double per_middle_gas = 1.522997974471263e-08; // exp(-middle_ln_gas)
+  const auto bounded = [](R x, double low, double high) {
+    return min(max(x, R(float(low))), R(float(high)));
+  };
+  const R t =
+      (bounded(temperature, temperature_min, temperature_max) - R(float(middle_temperature))) *
+      R(float(1.0 / temperature_span));
+  const R s =
+      log_of<float>(bounded(saturation, saturation_min, 1.0)) - R(float(middle_ln_saturation));
+  const R a = log_of<float>(bounded(gas, gas_min, gas_max) * R(float(per_middle_gas)));
+  const R factor[n_term] = {R(1.0f), s,         s * s, s * s * s, a,
+                            s * a,   s * s * a, a * a, s * a * a, a * a * a};
+  R x = R(0.0f), ln_rate = R(0.0f), ln_cluster = R(0.0f);
+  M7EMU_UNROLL(16)
+  for (int k = 0; k < 5; ++k) {
+    const float (&f)[5] = centred_fraction.term[k];
+    x = x + factor[k] * (R(f[0]) + t * R(f[1]));
+  }
+  const R per_x = R(1.0f) / x;
+  M7EMU_UNROLL(16)
   for (int k = 0; k < n_term; ++k) {
-    const double (&r)[5] = rate_term[k], (&c)[5] = cluster_term[k];
+    const float (&r)[5] = centred_rate.term[k], (&c)[5] = centred_cluster.term[k];
     ln_rate = ln_rate +
               factor[k] * (R(r[0]) + t * (R(r[1]) + t * (R(r[2]) + t * R(r[3]))) + R(r[4]) * per_x);
     ln_cluster = ln_cluster + factor[k] * (R(c[0]) + t * (R(c[1]) + t * (R(c[2]) + t * R(c[3]))) +
                                            R(c[4]) * per_x);
   }
-  rate = to<double>(exp_of<float>(to<float>(min(max(ln_rate, R(-80.0)), R(25.0)))));
-  const pack<float> of_cluster = exp_of<float>(to<float>(min(max(ln_cluster, R(-80.0)), R(80.0))));
-  const R cluster = to<double>(of_cluster);
+  rate = exp_of<float>(min(max(ln_rate, R(-80.0f)), R(25.0f)));
+  const R cluster = exp_of<float>(min(max(ln_cluster, R(-80.0f)), R(50.0f)));
   molecules = x * cluster;
   limit(switches, temperature, saturation, gas, cluster, rate, molecules);
 }
 
 // The same by a network.
 M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &switches,
-                                       pack<double> temperature, pack<double> saturation,
-                                       pack<double> gas, pack<double> &rate,
-                                       pack<double> &molecules, Guard &guard) {
-  using D = pack<double>;
+                                       pack<float> temperature, pack<float> saturation,
+                                       pack<float> gas, pack<float> &rate, pack<float> &molecules,
+                                       Guard &guard) {
   using R = pack<float>;
   R feature[n_nucleation_features], present[n_nucleation_features], target[n_nucleation_targets];
   feature[nucleation_temperature] =
-      to<float>(min(max(temperature, D(temperature_min)), D(temperature_max)));
+      min(max(temperature, R(float(temperature_min))), R(float(temperature_max)));
   feature[nucleation_ln_saturation] =
-      log_of<float>(to<float>(min(max(saturation, D(saturation_min)), D(1.0))));
-  feature[nucleation_ln_gas] = log_of<float>(to<float>(min(max(gas, D(gas_min)), D(gas_max))));
+      log_of<float>(min(max(saturation, R(float(saturation_min))), R(1.0f)));
+  feature[nucleation_ln_gas] = ln_gas(gas);
   for (int i = 0; i < n_nucleation_features; ++i)
-    present[i] = to<float>(select(gas > D(0.0), D(1.0), D(0.0)));
+    present[i] = select(gas > R(0.0f), R(1.0f), R(0.0f));
   evaluate(network, feature, present, target, guard);
   for (int i = 0; i < n_nucleation_targets; ++i)
     target[i] = exp_of<float>(min(max(target[i], R(-30.0f)), R(25.0f)));
-  rate = to<double>(target[nucleation_ln_rate]);
-  molecules = to<double>(target[nucleation_ln_cluster_h2so4]);
-  limit(switches, temperature, saturation, gas, to<double>(target[nucleation_ln_cluster_molecules]),
-        rate, molecules);
+  rate = target[nucleation_ln_rate];
+  molecules = target[nucleation_ln_cluster_h2so4];
+  limit(switches, temperature, saturation, gas, target[nucleation_ln_cluster_molecules], rate,
+        molecules);
 }
 
 // What nucleates of the `gas` [cm-3] that condensation has left: molecules and particles [cm-3].
@@ -176,47 +231,39 @@ M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &s
 M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, double timestep,
                              const Air &air, pack<double> sink, pack<double> gas,
                              pack<double> &taken, pack<double> &formed, Guard &guard) {
-  using R = pack<double>;
-  const R zero = R(0.0), one = R(1.0), dt = R(timestep);
-  taken = formed = zero;
-  const R clear = switches.older ? one : one - air.cloud_fraction;
-  const R within = select(clear > zero, gas / select(clear > zero, clear, one), zero);
-  const bool binary =
-      switches.vehkamaki &&
-      (network ? any(within > zero) : any(ln_gas(to<float>(within)) > nucleation_bound(air)));
+  using R = pack<float>;
+  using D = pack<double>;
+  const R zero = R(0.0f), one = R(1.0f), dt = R(static_cast<float>(timestep));
+  taken = formed = D(0.0);
+  const R clear = switches.older ? one : to<float>(D(1.0) - air.cloud_fraction);
+  const R within = select(clear > zero, to<float>(gas) / select(clear > zero, clear, one), zero);
+  const bool binary = switches.vehkamaki &&
+                      (network ? any(within > zero) : any(ln_gas(within) > nucleation_bound(air)));
   if (!binary && switches.organic == Settings::no_organic)
     return;
+  const R temperature = to<float>(air.temperature), humidity = to<float>(air.relative_humidity);
   R rate = zero, molecules = zero;
   if (binary && network)
-    learned_nucleation(*network, switches, air.temperature, air.relative_humidity, within, rate,
-                       molecules, guard);
+    learned_nucleation(*network, switches, temperature, humidity, within, rate, molecules, guard);
   else if (binary)
-    vehkamaki(switches, air.temperature, air.relative_humidity, within, rate, molecules);
-  const R epsilon = R(real_traits<double>::epsilon);
-  if (switches.older) {
-    const auto forms = (rate > epsilon) & (molecules > zero);
-    taken = select(forms, min(max(rate * molecules * dt, zero), gas), zero);
-    formed = taken / select(forms, molecules, one);
-    return;
-  }
+    vehkamaki(switches, temperature, humidity, within, rate, molecules);
   R loss = molecules * rate;
-  if (switches.organic != Settings::no_organic) {
-    const R inside = select(air.boundary_layer > R(0.5), air.forest_fraction, zero);
-    R organic_rate, organic_molecules;
-    if (switches.organic == Settings::activation) {
-      organic_molecules = one;
-      organic_rate = R(1.0e-6) * inside * within;
-    } else {
-      organic_molecules = R(2.0);
-      organic_rate = R(3.86e-13) * inside * within * within;
-    }
-    loss = loss + organic_molecules * organic_rate;
-    rate = rate + organic_rate;
+  if (!switches.older && switches.organic != Settings::no_organic) {
+    const R inside =
+        select(to<float>(air.boundary_layer) > R(0.5f), to<float>(air.forest_fraction), zero);
+    const bool kinetic = switches.organic == Settings::kinetic;
+    const R more = kinetic ? R(3.86e-13f) * inside * within * within : R(1.0e-6f) * inside * within;
+    loss = loss + (kinetic ? R(2.0f) : one) * more;
+    rate = rate + more;
   }
-  const auto forms = (rate > epsilon) & (loss > zero);
-  taken = min(dt * loss / (one + sink * dt), within);
-  taken = select(forms, min(taken * clear, gas), zero);
-  formed = taken * rate / select(forms, loss, one);
+  // The 2004 generation takes what forms at the start's rate.
+  const R slowed = switches.older ? one : one + to<float>(sink) * dt;
+  const auto forms = (rate > R(float(real_traits<double>::epsilon))) & (loss > zero);
+  const R wanted = dt * loss / slowed;
+  // All of the gas to its last digit, where there is not as much as wanted.
+  const R most = select(wanted < within, wanted * clear, R(1.01f) * to<float>(gas));
+  taken = min(to<double>(select(forms, most, zero)), gas);
+  formed = to<double>(to<float>(taken) * (rate / select(forms, loss, one)));
 }
 
 } // namespace M7EMU_SET

@@ -11,6 +11,9 @@ namespace M7EMU_SET {
 // a [cm3 s-1] and b [s-1] below this are none; new particles below this are taken to be there from
 // the start [cm-3 s-1]
 constexpr double loss_min = 1.0e-15, source_min = 1.0;
+// Of a loss to others faster than this nothing is left in any case; its square fits into float
+// [s-1]
+constexpr double fastest_loss = 1.0e15;
 
 // What becomes of a mode's particles, as shares of those at the start: left, lost to other modes,
 // lost within the mode. The three add up to 1.
@@ -36,43 +39,53 @@ M7EMU_FUNCTION Shares<T> coagulate_number(const Parameters<T> &p, T timestep, pa
   return {select(both, left, one) * part, select(both, lost, zero) * part, self * part};
 }
 
-// The same for NS, with `fresh` particles that appear at a steady rate (section 12 iii); `total` is
-// with them. With q**2 = b**2 + 4 a c and E = exp(-q dt) every term below is positive. Where
-// nothing but new particles is there to collide, real M7 lets them be; the correction does not. In
-// double, as what is lost is a difference.
+// x - 2 tanh(x/2) over x**3, in powers of x**2
+M7EMU_TABLE double tanh_series[] = {1.0 / 12.0, -1.0 / 120.0, 17.0 / 20160.0, -31.0 / 362880.0,
+                                    691.0 / 79833600.0};
+
+// The same for NS, with `fresh` particles that appear at a steady rate c (section 12 iii); shares
+// of `total`, start and fresh. With q**2 = b**2 + 4 a c and t = tanh(q dt/2) what vanishes and what
+// is left are quotients of sums without a difference, but for q dt - 2 t, which is small with q dt.
+// Where nothing but new particles is there to collide, real M7 lets them be; the correction does
+// not.
 template <class T>
 M7EMU_FUNCTION Shares<T> coagulate_new_number(const Parameters<T> &p, const Switches &switches,
-                                              T timestep, pack<double> start, pack<double> fresh,
-                                              pack<T> total, pack<T> rate_a, pack<T> rate_b,
-                                              pack<T> per_b) {
-  using R = pack<double>;
-  Shares<T> shares = coagulate_number(p, timestep, total, rate_a, rate_b, per_b);
-  const R zero = R(0.0), one = R(1.0), two = R(2.0), least = R(loss_min), dt = R(timestep);
-  const R c = fresh / dt;
-  const auto steady = c >= R(source_min);
+                                              T timestep, pack<T> start, pack<T> fresh,
+                                              pack<T> total, pack<T> a, pack<T> b, pack<T> per_b) {
+  using R = pack<T>;
+  Shares<T> shares = coagulate_number(p, timestep, total, a, b, per_b);
+  const R zero = R(T(0)), one = R(T(1)), two = R(T(2)), least = R(T(loss_min)), dt = R(timestep);
+  const R c = fresh * R(T(1) / timestep);
+  const auto steady = c >= R(T(source_min));
   if (!any(steady))
     return shares;
-  const R a = to<double>(rate_a), b = to<double>(rate_b), all_of = start + fresh;
-  const R root = sqrt(b * b + R(4.0) * a * c);
-  R e, all;
-  decay<double>(root * dt, e, all);
   const auto together = b >= least;
-  const auto fed = steady & (all_of > R(double(p.equation_number_min))) & (together | (a >= least));
-  const R q = select(fed, root, one);
-  // n = (N (q - b t) + 2 c t)/(q + (2 a N + b) t) with t = tanh(q dt/2) = (1 - E)/(1 + E)
-  R rest = R(4.0) * a * c / (q + b) * (one + e) + two * b * e;
-  rest = (rest * start + two * c * all) / (q * (one + e) + (two * a * start + b) * all);
-  rest = min(rest, all_of);
-  if (!switches.source_coagulation)
-    rest = select(together | (a * start * start >= c), rest, all_of);
-  const R per_total = one / select(fed, all_of, one);
-  const R after = rest * per_total, lost = (all_of - rest) * per_total;
-  const R share = select(together, b / select(fed, a * all_of + b, one), zero);
-  const R here = select(fed, one, zero);
-  const auto replace = to<T>(here) > pack<T>(T(0));
-  shares.after = select(replace, to<T>(after), shares.after);
-  shares.inter = select(replace, to<T>(lost * share), shares.inter);
-  shares.intra = select(replace, to<T>(lost * (one - share)), shares.intra);
+  const auto fed = steady & (total > R(p.equation_number_min)) & (together | (a >= least));
+  const R per_total = select(fed, one / select(fed, total, one), zero);
+  const R old = start * per_total, fresh_share = fresh * per_total;
+  const R by_others = min(b, R(T(fastest_loss))), within = a * start;
+  const R q = select(fed, sqrt(by_others * by_others + R(T(4)) * a * c), one);
+  const R x = q * dt;
+  R left, lost;
+  decay<T>(x, left, lost);
+  const R per_one = one / (one + left), t = lost * per_one;
+  const R few = min(x, R(T(0.5))), square = few * few;
+  const R late = select(x < R(T(0.5)), few * square * polynomial(square, tanh_series), x - two * t);
+  const R speed = two * within + by_others, per_speed = one / (q + speed * t);
+  R gone = two * t * old * (within + by_others) + fresh_share * (speed * t + late / dt);
+  gone = min(gone * per_speed, one);
+  // q - b t = 4 a c/(q + b) + b (1 - t)
+  const R slow = R(T(4)) * a * c / (q + by_others) + two * by_others * left * per_one;
+  R after = min((slow * old + two * t * c * per_total) * per_speed, one);
+  if (!switches.source_coagulation) {
+    const auto acts = together | (within * old >= c * per_total);
+    gone = select(acts, gone, zero);
+    after = select(acts, after, one);
+  }
+  const R inter = gone * select(together, b / select(fed, a * total + b, one), zero);
+  shares.after = select(fed, after, shares.after);
+  shares.inter = select(fed, inter, shares.inter);
+  shares.intra = select(fed, gone - inter, shares.intra);
   return shares;
 }
 

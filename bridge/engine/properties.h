@@ -199,9 +199,9 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
   const R molecules = dry.molecules[k];
   const auto sized = dry.volume[k] > zero;
   const R dissolved = molecules * R(p.molecule_mass);
-  const R per_percent = one / percent;
+  const R per_both = one / (percent * solution_density), per_percent = solution_density * per_both;
   const R droplet = dissolved * R(T(100)) * per_percent;
-  R volume = droplet / solution_density + dry.core_volume[k];
+  R volume = dissolved * R(T(100)) * per_both + dry.core_volume[k];
   R mass = droplet + dry.core_mass[k];
   // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
   R water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));

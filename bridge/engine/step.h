@@ -18,11 +18,10 @@ namespace M7EMU_SET {
 
 // The kind of real that each process is computed in: chosen here, once.
 struct Precision {
-  using size = float;    // properties, water
-  using sink = float;    // condensation sinks
-  using kernel = float;  // coagulation kernels
-  using number = float;  // number equations, shares of coagulation and ageing
-  using merging = float; // merging
+  using size = float;   // properties, water, merging
+  using sink = float;   // condensation sinks
+  using kernel = float; // coagulation kernels
+  using number = float; // number equations, shares of coagulation and ageing
 };
 
 template <class T> M7EMU_INLINE const Parameters<T> &parameters(const Program &program) {
@@ -261,14 +260,10 @@ template <class S> struct Particles {
   }
 
   // Merge what has outgrown its mode.
-  M7EMU_FUNCTION void merging(const Program &program, double slack, State<S> &cells) {
-    using merging_real = Precision::merging;
-    Amounts<merging_real> now;
-    pack<merging_real> kept = to<merging_real>(virtual_molecules);
-    convert(cells, now);
-    merge_modes(parameters<merging_real>(program), program.switches, now, merging_real(slack), kept,
-                cells);
-    virtual_molecules = to<size>(kept);
+  M7EMU_FUNCTION void merging(const Program &program, double slack, State<S> &cells,
+                              Amounts<size> &x) {
+    merge_modes(parameters<size>(program), program.switches, size(slack), virtual_molecules, cells,
+                x);
   }
 };
 
@@ -278,7 +273,7 @@ template <class S> struct Passage {
   State<S> cells;
   Guard guard;
   Particles<S> particles;
-  Amounts<Precision::size> seen; // the cells, as formulas see them
+  Amounts<Precision::size> seen; // the cells, as formulas of sizes see them
   pack<Precision::number> kernel[n_pair];
   pack<S> condensed[n_mode];
   pack<double> sink;             // of all modes [s-1]
@@ -308,7 +303,6 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
 }
 
 template <bool all, class S> M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
-  convert(c.cells, c.seen);
   c.particles.template properties<all>(program, c.seen);
 }
 
@@ -368,8 +362,9 @@ M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Pa
 
 template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> &c) {
   M7EMU_PART(merging);
+  convert(c.cells, c.seen);
   if (program.switches.condensation || program.switches.coagulation)
-    c.particles.merging(program, 0.0, c.cells);
+    c.particles.merging(program, 0.0, c.cells, c.seen);
 }
 
 // The step in stages; nucleation is exact there.
@@ -382,7 +377,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   bool has_burst = false;
   Burst burst;
   M7EMU_PART(merging);
-  c.particles.merging(program, merging_slack, c.cells);
+  c.particles.merging(program, merging_slack, c.cells, c.seen);
   for (int i = 0; i < program.stages; ++i) {
     M7EMU_PART(properties);
     size_up<true>(program, c);
@@ -401,6 +396,7 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
     stage(parameters<T>(program), switches, timestep, timestep / program.stages, program.strides,
           c.air, c.seen, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
           bound, has_burst, burst, c.cells);
+    convert(c.cells, c.seen);
   }
 }
 
@@ -450,24 +446,6 @@ M7EMU_FUNCTION void advance(const Program &program, double timestep, Passage<S> 
     each([&](Passage<S> &c) { merge(program, c); });
   }
   each([&](Passage<S> &c) { finish(program, c); });
-}
-
-// The step of `lanes` cells.
-template <class S>
-M7EMU_FUNCTION void advance(const Program &program, double timestep, Air &air, State<S> &cells,
-                            Sizes<Precision::size> &sizes, pack<double> (&water)[n_soluble],
-                            Guard &guard) {
-  Passage<S> passage;
-  passage.air = air;
-  passage.cells = cells;
-  passage.guard = guard;
-  advance<S>(program, timestep, &passage, 1);
-  air = passage.air;
-  cells = passage.cells;
-  sizes = passage.particles.sizes;
-  guard = passage.guard;
-  for (int k = 0; k < n_soluble; ++k)
-    water[k] = passage.water[k];
 }
 
 } // namespace M7EMU_SET

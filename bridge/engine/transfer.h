@@ -74,8 +74,8 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   const R coats =
       select(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))), zero);
   const Shares<T> ns_share =
-      coagulate_new_number(p, switches, timestep, to<double>(start_ns), to<double>(fresh),
-                           start[ns], ns_loss.a, ns_loss.b, ns_loss.per_b);
+      coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
+                           ns_loss.a, ns_loss.b, ns_loss.per_b);
   const R extra =
       quotient(hidden_collisions(p, timestep, ns_loss.a, start[ns] + start[ks], insoluble, coats,
                                  start[ns] * ns_share.inter, start[ns] * ns_share.intra),
@@ -108,9 +108,10 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   normalise<S>(of);
   const H so4_of_ns = mass[so4_ns], so4_of_ks = mass[so4_ks];
   // Sulfate that the insoluble modes have got.
-  const R on_ki = to<T>(condensed[ki] + so4_of_ns * to<S>(ns_to[3]));
-  const R on_ai = to<T>(condensed[ai] + so4_of_ns * to<S>(ns_to[4]) + so4_of_ks * to<S>(ks_to[2]));
-  const R on_ci = to<T>(condensed[ci] + so4_of_ns * to<S>(ns_to[5]) + so4_of_ks * to<S>(ks_to[3]));
+  const R ks_has = to<T>(so4_of_ks);
+  const R on_ki = to<T>(condensed[ki]) + has * ns_to[3];
+  const R on_ai = to<T>(condensed[ai]) + has * ns_to[4] + ks_has * ks_to[2];
+  const R on_ci = to<T>(condensed[ci]) + has * ns_to[5] + ks_has * ks_to[3];
   mass[so4_ns] = so4_of_ns * of[0];
   H gained[3] = {so4_of_ns * of[1] + condensed[ki], so4_of_ns * of[2] + condensed[ai],
                  so4_of_ns * of[3] + condensed[ci]}; // sulfate of KS, AS, CS

@@ -75,31 +75,31 @@ template <class T> void functions(double tolerance, double low, double high) {
 }
 
 void nucleation() {
-  using R = pack<double>;
+  using R = pack<float>;
   std::uint64_t seed = 5;
   long forms = 0, tested = 0, blocks = 0;
   for (int older = 0; older < 2; ++older)
     for (int i = 0; i < 200000 / lanes; ++i) {
-      double t[lanes], s[lanes], n[lanes], rate[lanes];
+      float t[lanes], s[lanes], n[lanes], rate[lanes];
       // one kind of air in all lanes, or the test would nearly always say yes
       const double about = 170.0 + 150.0 * draw(&seed), gas = 30.0 * draw(&seed);
       for (int k = 0; k < lanes; ++k) {
-        t[k] = about + 2.0 * draw(&seed);
-        s[k] = draw(&seed) < 0.2 ? std::exp(-12.0 * draw(&seed)) : draw(&seed);
-        n[k] = std::exp(gas + draw(&seed));
+        t[k] = float(about + 2.0 * draw(&seed));
+        s[k] = float(draw(&seed) < 0.2 ? std::exp(-12.0 * draw(&seed)) : draw(&seed));
+        n[k] = float(std::exp(gas + draw(&seed)));
       }
       Air air;
-      air.temperature = load(t);
-      air.relative_humidity = load(s);
+      air.temperature = to<double>(load(t));
+      air.relative_humidity = to<double>(load(s));
       m7emu::Switches switches = {};
       switches.older = older;
       R found, molecules;
-      vehkamaki(switches, air.temperature, air.relative_humidity, load(n), found, molecules);
+      vehkamaki(switches, load(t), load(s), load(n), found, molecules);
       store(rate, found);
       bool any_forms = false;
       for (int k = 0; k < lanes; ++k)
-        any_forms |= rate[k] > 0.0;
-      const bool says = any(ln_gas(to<float>(load(n))) > nucleation_bound(air));
+        any_forms |= rate[k] > 0.0f;
+      const bool says = any(ln_gas(load(n)) > nucleation_bound(air));
       ++blocks;
       forms += any_forms;
       tested += says;
