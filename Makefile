@@ -33,6 +33,7 @@ test: build build/debug/build.ninja build/thread/build.ninja
 	meson test -C build/release --print-errorlogs --timeout-multiplier 4
 	pytest
 
+fatal = -fno-sanitize-recover=all
 # Sanitizers of GCC 12 refuse the addresses that newer kernels deal out.
 unshuffled = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
@@ -88,6 +89,7 @@ build/release/.installed: .venv/.packages pyproject.toml
 # Python could not load a sanitized engine: that in torch is tested in the other build.
 build/debug/build.ninja: | .venv/.packages
 	meson setup build/debug -Dbuildtype=debug -Db_sanitize=address,undefined \
+	  -Dc_args=$(fatal) -Dcpp_args=$(fatal) -Dfortran_args=$(fatal) \
 	  -Dpython=false -Dtorch=disabled -Dcuda=disabled
 
 build/thread/build.ninja: | .venv/.packages
