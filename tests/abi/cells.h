@@ -24,7 +24,7 @@ static inline int finish(void) {
 }
 
 static inline const char *told(void) {
-  static char text[1024]; /* asked from one thread only */
+  static __thread char text[1024];
   m7emu_message(text, sizeof text);
   return text;
 }

@@ -1,5 +1,5 @@
 /* A cell's bits do not depend on its neighbours, its place, the block or the thread; what lies
- * beyond kproma is neither read nor written. */
+ * beyond kproma is neither read nor written. Threads may open, step and close at once. */
 #include "cells.h"
 
 #include <pthread.h>
@@ -55,6 +55,51 @@ static void *in_thread(void *argument) {
   return NULL;
 }
 
+/* Its own model besides the shared one, and its own message. */
+struct opener {
+  const char *path;
+  const m7emu_model *shared;
+  int32_t kproma; /* refused in a block of 4 */
+  int fine;
+};
+static void *opening(void *argument) {
+  struct opener *const work = argument;
+  char expected[40];
+  snprintf(expected, sizeof expected, "kproma is %d", (int)work->kproma);
+  work->fine = 1;
+  for (int i = 0; i < 5; ++i) {
+    m7emu_model *model = NULL, *none = NULL;
+    cells c = cells_new(4, 4, 1), d = cells_new(4, 4, 1);
+    for (size_t k = 0; k < 4; ++k) {
+      cells_set(&c, k, k);
+      cells_set(&d, k, k);
+    }
+    work->fine &= m7emu_open("/no/such/file", NULL, &none) != M7EMU_OK && !none;
+    work->fine &= m7emu_open(work->path, NULL, &model) == M7EMU_OK;
+    work->fine &= m7emu_step(model, &c.block) == M7EMU_OK;
+    work->fine &= m7emu_step(work->shared, &d.block) == M7EMU_OK;
+    work->fine &= memcmp(c.memory, d.memory, c.size * sizeof(double)) == 0;
+    c.block.kproma = work->kproma;
+    work->fine &= m7emu_step(model, &c.block) != M7EMU_OK && strstr(told(), expected) != NULL;
+    m7emu_close(model);
+    cells_free(&c);
+    cells_free(&d);
+  }
+  return NULL;
+}
+static void at_once(const char *path, const m7emu_model *shared) {
+  struct opener work[4];
+  pthread_t threads[4];
+  for (int i = 0; i < 4; ++i) {
+    work[i] = (struct opener){path, shared, 5 + i, 0};
+    pthread_create(&threads[i], NULL, opening, &work[i]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    pthread_join(threads[i], NULL);
+    that(work[i].fine, "models are opened, stepped, misused and closed at once");
+  }
+}
+
 int main(int argc, char **argv) {
   static const int shapes[][3] = {{1, 1, 1},   {7, 9, 1},       {16, 16, 2},    {64, 64, 3},
                                   {31, 40, 1}, {1000, 1000, 1}, {1000, 1024, 1}};
@@ -76,6 +121,7 @@ int main(int argc, char **argv) {
     pthread_join(threads[1], NULL);
     that(memcmp(expected, found, size) == 0 && memcmp(expected, other, size) == 0,
          "bits are the same in threads");
+    at_once(argv[file], model);
     m7emu_close(model);
     free(expected);
     free(found);

@@ -230,9 +230,9 @@ static void host(int n_file, char **file) {
   that(!dlsym(RTLD_DEFAULT, "sgemm_") && !dlsym(RTLD_DEFAULT, "dgemm_"), "no BLAS for the host");
 }
 
-static char folder[] = "/tmp/m7emu_torch_XXXXXX";
+static char folder[1000];
 static void write_file(const char *name, const char *text) {
-  char path[200];
+  char path[1100];
   snprintf(path, sizeof path, "%s/%s", folder, name);
   FILE *file = fopen(path, "w");
   if (!file || fputs(text, file) < 0 || fclose(file) != 0)
@@ -240,10 +240,12 @@ static void write_file(const char *name, const char *text) {
 }
 
 int main(int argc, char **argv) {
+  const char *const temporary = getenv("TMPDIR");
+  snprintf(folder, sizeof folder, "%s/m7emu_torch_XXXXXX", temporary ? temporary : "/tmp");
   if (argc < 3 || !mkdtemp(folder))
     return 1;
   const char *const name = argv[1], *const model = argv[2];
-  char command[300];
+  char command[3200];
   if (strcmp(name, "host") == 0) {
     host(argc - 2, argv + 2);
   } else if (strcmp(name, "home") == 0) { /* PYTHONHOME leads nowhere */

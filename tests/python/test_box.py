@@ -126,3 +126,9 @@ def test_help_has_an_example() -> None:
         result = CliRunner().invoke(app, [command, "--help"])
         assert result.exit_code == 0
         assert f"Example: pyemu {command}" in result.output
+
+
+def test_help_keeps_what_is_in_brackets() -> None:
+    text = CliRunner().invoke(app, ["box", "--help"]).output
+    assert "Timestep of M7 [s]" in text
+    assert "[default: activation in ham2" in text

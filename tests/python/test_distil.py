@@ -12,7 +12,8 @@ import pytest
 from helpers import OUTPUTS, at, different
 
 import pyemu
-from pyemu import distil, evaluate, modelfile, states
+from pyemu import distil, evaluate, modelfile, modelspec, states
+from pyemu.blocks import selferror
 from pyemu.exchange import to_chain
 from pyemu.records import open_records
 from pyemu.sampling import Sample, sample
@@ -42,6 +43,11 @@ def headed(folder: Path) -> Path:
     path = folder / "headed.safetensors"
     assert distil.distil(BARE, train, held, path, SMALL).coverage == pytest.approx(0.9, abs=1e-3)
     return path
+
+
+def test_the_file_and_the_blocks_name_the_same_features() -> None:
+    assert selferror.HEAD.features == modelspec.HEAD_FEATURES
+    assert selferror.HEAD.targets == modelspec.HEAD_TARGETS
 
 
 def test_covers_cells_that_it_has_not_seen(folder: Path, headed: Path) -> None:

@@ -921,7 +921,6 @@ int main(void) { return m7emu_abi_version() != M7EMU_ABI_VERSION; }
 """
 
 
-@pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not there")
 def test_installed_for_cmake(prefix: Path, tmp_path: Path) -> None:
     """A project finds the library wherever it was moved, links and runs; not a later version."""
     moved = tmp_path / "moved"
