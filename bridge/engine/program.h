@@ -1,7 +1,10 @@
 // An opened model as the step needs it: plain data, shared by all sets of instructions.
 #pragma once
 
+#include <cstddef>
+
 #include "../include/m7emu.h"
+#include "macros.h"
 #include "parameters.h"
 
 namespace m7emu {
@@ -89,6 +92,22 @@ struct Program {
   // Stages of the step and strides of each; no stages are M7's own single step.
   int stages, strides;
 };
+
+// f(network) for each pointer to a network that a program has. Whoever copies or moves them all does
+// it by this list.
+constexpr int n_networks = 7;
+template <class F> M7EMU_INLINE void each_network(Program &program, const F &f) {
+  f(program.water);
+  f(program.salt);
+  f(program.nucleation);
+  f(program.condensation);
+  f(program.coagulation);
+  f(program.ageing);
+  f(program.self_error);
+}
+static_assert(offsetof(Program, stages) - offsetof(Program, water) ==
+                  n_networks * sizeof(const Network *),
+              "a network that each_network does not know");
 
 // The step of one set of instructions. The block has been checked.
 struct Engine {

@@ -269,13 +269,11 @@ private:
     const std::vector<char> bytes = image.placed(start);
     check("copying the model",
           GPU(Memcpy)(start, bytes.data(), image_size, GPU(MemcpyHostToDevice)));
-    for (const Network **network :
-         {&image.program.water, &image.program.salt, &image.program.nucleation,
-          &image.program.condensation, &image.program.coagulation, &image.program.ageing,
-          &image.program.self_error})
-      if (*network)
-        *network =
-            reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(*network));
+    each_network(image.program, [start](const Network *&network) {
+      if (network)
+        network =
+            reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(network));
+    });
     if (image_size <= static_cast<std::size_t>(most))
       in_shared = image_size;
   }

@@ -19,11 +19,10 @@ struct Image {
   int widest = 0; // value that lies between layers; 0 without networks
 
   explicit Image(const Program &given) : program(given) {
-    for (const Network **network :
-         {&program.water, &program.salt, &program.nucleation, &program.condensation,
-          &program.coagulation, &program.ageing, &program.self_error})
-      if (*network)
-        *network = reinterpret_cast<const Network *>(place_of(*network));
+    each_network(program, [this](const Network *&network) {
+      if (network)
+        network = reinterpret_cast<const Network *>(place_of(network));
+    });
     bytes.resize((bytes.size() + 15) / 16 * 16);
   }
   unsigned pointer_at() const { return static_cast<unsigned>(bytes.size()); }

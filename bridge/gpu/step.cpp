@@ -49,13 +49,7 @@ template <class S, class Block, Way way> struct Stepping {
                                       unsigned threads, unsigned block, unsigned blocks) {
     // Constants that the compiler can do away with code by.
     Program program = task.program;
-    program.water = moved(task, shared, program.water);
-    program.salt = moved(task, shared, program.salt);
-    program.nucleation = moved(task, shared, program.nucleation);
-    program.condensation = moved(task, shared, program.condensation);
-    program.coagulation = moved(task, shared, program.coagulation);
-    program.ageing = moved(task, shared, program.ageing);
-    program.self_error = moved(task, shared, program.self_error);
+    each_network(program, [&](const Network *&network) { network = moved(task, shared, network); });
     if (way == single_way)
       program.stages = 0;
     if (way == staged_way && program.stages < 1)
