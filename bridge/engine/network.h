@@ -163,6 +163,21 @@ M7EMU_FUNCTION void layers(const Network &network, const pack<float> *z, pack<fl
     y[i] = network.bypass.weight ? h[i] + room[i] : h[i];
 }
 
+// The layers in `evaluate`. Tensor cores of a GPU compute those of a warp of cells together
+// (gpu/tensor.h): there all cells of a warp evaluate a network, or none.
+#if defined(M7EMU_TENSOR)
+constexpr bool cells_evaluate_together = true;
+M7EMU_FUNCTION void layers_of_warp(const Network &network, const float *z, float *y);
+M7EMU_INLINE void layers_of_cell(const Network &network, const float *z, float *y) {
+  layers_of_warp(network, z, y);
+}
+#else
+constexpr bool cells_evaluate_together = false;
+M7EMU_INLINE void layers_of_cell(const Network &network, const pack<float> *z, pack<float> *y) {
+  layers<1>(network, z, y);
+}
+#endif
+
 // Targets by their numbers from features by theirs. Where a feature is not `present` (its mode has
 // no particles) it counts as its mean, and the guard does not look at it.
 M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
@@ -180,7 +195,7 @@ M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
                      R(network.feature_per_range[i]);
     guard.excess = max(guard.excess, select(here, beyond, zero));
   }
-  layers<1>(network, z, y);
+  layers_of_cell(network, z, y);
   for (int i = 0; i < network.n_targets; ++i) {
     const R scaled = R(network.target_mean[i]) + R(network.target_scale[i]) * y[i];
     // Of a wild network: what is no number becomes the least, the first of max's arguments giving

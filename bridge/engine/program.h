@@ -72,8 +72,13 @@ struct Layer {
   Linear first, second;
 };
 
+// How layers multiply: in float, or in what a GPU's tensor cores take: factors rounded to tf32 (with
+// 3xtf32 what that leaves is multiplied, too) or bf16, sums in float.
+enum Products { products_float, products_tf32, products_3xtf32, products_bf16 };
+
 struct Network {
   int n_features, n_targets, n_layers;
+  Products products; // of an image on a GPU (gpu/image.h); others are read in float
   int feature[max_features], target[max_targets]; // their numbers
   float feature_mean[max_features], feature_per_scale[max_features];
   float feature_low[max_features], feature_high[max_features], feature_per_range[max_features];

@@ -210,7 +210,8 @@ Block in_slot(const Block &block, const Field (&field)[n_fields], char *start, s
 
 class Gpu {
 public:
-  Gpu(const Program &program, int device) : device(device), image(program) {
+  Gpu(const Program &program, int device, Products products)
+      : device(device), image(program, products) {
     int found = 0;
     const Error error = GPU(GetDeviceCount)(&found);
     if (error != no_error)
@@ -221,9 +222,10 @@ public:
     const OnDevice here(device);
     check("its properties", GPU(DeviceGetAttribute)(&processors, GPU_PROCESSORS, device));
     check("its properties", GPU(DeviceGetAttribute)(&reads_host, GPU_READS_HOST, device));
-    form = image.widest == 0              ? &exact_form
-           : image.widest <= narrow_width ? &narrow_form
-                                          : &wide_form;
+    const bool narrow = image.widest <= narrow_width;
+    form = image.widest == 0 ? &exact_form : narrow ? &narrow_form : &wide_form;
+    if (products != products_float)
+      use_tensor_cores(narrow);
     if (image.widest > 0)
       place_image();
     for (int single = 0; single < 2; ++single)
@@ -261,6 +263,24 @@ private:
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> idle;
 
+  // Refused by a model without networks, too: hosts learn at once that a GPU has none.
+  void use_tensor_cores(bool narrow) {
+    int capability = 0;
+    check("its properties", GPU(DeviceGetAttribute)(&capability, GPU_CAPABILITY, device));
+    if constexpr (has_tensor_forms) {
+      if (capability >= 8) {
+        if (image.widest > 0)
+          form = narrow ? &tensor_narrow_form : &tensor_wide_form;
+        return;
+      }
+    }
+    throw Failure{M7EMU_ERROR_UNSUPPORTED,
+                  "GPU " + std::to_string(device) +
+                      ": engine 'native' runs on it, those on tensor cores need a GPU of NVIDIA's "
+                      "of compute capability 8.0 or later; this one's is " +
+                      std::to_string(capability)};
+  }
+
   void place_image() {
     int most = 0;
     check("its properties", GPU(DeviceGetAttribute)(&most, GPU_OPT_IN_SHARED, device));
@@ -274,7 +294,7 @@ private:
         network =
             reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(network));
     });
-    if (image_size <= static_cast<std::size_t>(most))
+    if (image_size + form->own_shared <= static_cast<std::size_t>(most))
       in_shared = image_size;
   }
 
@@ -526,9 +546,9 @@ template <class Work> std::int32_t tried(char *text, std::size_t length, const W
   }
 }
 
-std::int32_t open_model(const Program &program, std::int32_t device, void **model, char *text,
-                        std::size_t length) {
-  return tried(text, length, [&] { *model = new Gpu(program, device); });
+std::int32_t open_model(const Program &program, std::int32_t device, Products products,
+                        void **model, char *text, std::size_t length) {
+  return tried(text, length, [&] { *model = new Gpu(program, device, products); });
 }
 std::int32_t step(void *model, const m7emu_block &block, char *text, std::size_t length) {
   return tried(text, length, [&] { static_cast<Gpu *>(model)->step(block); });

@@ -16,7 +16,10 @@
 #include <mutex>
 #include <vector>
 
+#include "simulated_warp.h"
+
 #define GPU(name) simulated##name
+#define GPU_HAS_TENSOR true
 
 enum simulatedError_t {
   simulatedSuccess,
@@ -38,7 +41,7 @@ enum simulatedMemoryType {
 };
 enum { simulatedStreamNonBlocking, simulatedEventDisableTiming };
 enum { simulatedHostAllocPortable, simulatedHostRegisterPortable };
-enum simulatedDeviceAttr { GPU_OPT_IN_SHARED, GPU_PROCESSORS, GPU_READS_HOST };
+enum simulatedDeviceAttr { GPU_OPT_IN_SHARED, GPU_PROCESSORS, GPU_READS_HOST, GPU_CAPABILITY };
 struct simulatedPointerAttributes {
   simulatedMemoryType type;
   int device;
@@ -72,6 +75,7 @@ struct Simulation {
   SimulatedStream legacy[devices] = {{0, {}, 0}, {1, {}, 0}}; // the default streams
   long calls_to_failure = -1;                                 // none
   long live = 0; // streams, events and pieces of memory
+  int capability = 9;
 
   static Simulation &get() {
     static Simulation simulation;
@@ -122,8 +126,15 @@ struct Simulation {
 
 template <class Kernel, int phase>
 void run_phases(const typename Kernel::Task &task, char *shared, unsigned block, unsigned blocks) {
-  for (unsigned thread = 0; thread < Kernel::threads; ++thread)
+  const auto run = [&](unsigned thread) {
     Kernel::template run<phase>(task, shared, thread, Kernel::threads, block, blocks);
+  };
+  if constexpr (Kernel::in_warps && phase + 1 == Kernel::phases)
+    for (unsigned first = 0; first < Kernel::threads; first += warp_lanes)
+      SimulatedWarp::run([&](unsigned lane) { run(first + lane); });
+  else
+    for (unsigned thread = 0; thread < Kernel::threads; ++thread)
+      run(thread);
   if constexpr (phase + 1 < Kernel::phases)
     run_phases<Kernel, phase + 1>(task, shared, block, blocks);
 }
@@ -179,6 +190,7 @@ inline simulatedError_t simulatedDeviceGetAttribute(int *value, simulatedDeviceA
   SIMULATED_CALL(simulatedErrorInvalidValue);
   *value = which == GPU_OPT_IN_SHARED ? Simulation::shared_bytes
            : which == GPU_PROCESSORS  ? Simulation::processors
+           : which == GPU_CAPABILITY  ? sim.capability
                                       : 0;
   return no_error;
 }
