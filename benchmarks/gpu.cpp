@@ -240,7 +240,7 @@ Rates measure(std::size_t size) {
   char *here[2], *there[3];
   Stream stream[2];
   for (char *&piece : here)
-    check(GPU(HostAlloc)(reinterpret_cast<void **>(&piece), size, GPU(HostAllocPortable)), "host");
+    check(GPU_ALLOCATE_PINNED(reinterpret_cast<void **>(&piece), size), "host");
   for (char *&piece : there)
     check(GPU(Malloc)(reinterpret_cast<void **>(&piece), size), "memory");
   for (Stream &s : stream)
@@ -268,7 +268,7 @@ Rates measure(std::size_t size) {
   rates.out = bytes / median(nothing, [&] { out(), wait(); });
   rates.in_of_both = rates.out_of_both = bytes / median(nothing, [&] { in(), out(), wait(); });
   for (char *piece : here)
-    check(GPU(FreeHost)(piece), "host");
+    check(GPU_FREE_PINNED(piece), "host");
   for (char *piece : there)
     check(GPU(Free)(piece), "memory");
   for (Stream s : stream)

@@ -189,7 +189,7 @@ template <class S> struct Mended {
     typename bits_of<S>::type wrong = 0;
     for (int i = 0; i < n_input; ++i) {
       typename bits_of<S>::type number_bits;
-      std::memcpy(&number_bits, &value[i][lane], sizeof number_bits);
+      M7EMU_COPY(&number_bits, &value[i][lane], sizeof number_bits);
       wrong |= (number_bits & limit::exponent) + limit::overflow;
     }
     const S p = value[pressure][lane], t = value[temperature][lane];

@@ -37,7 +37,7 @@ struct Failure {
   const std::int32_t status = error == GPU(ErrorMemoryAllocation)
                                   ? std::int32_t(M7EMU_ERROR_MEMORY)
                                   : std::int32_t(M7EMU_ERROR_DEVICE);
-  GPU(GetLastError)(); // is told here, and no later
+  static_cast<void>(GPU(GetLastError)()); // is told here, and no later
   throw Failure{status, std::string("GPU: ") + what + ": " + GPU(GetErrorString)(error)};
 }
 void check(const char *what, Error error) {
@@ -77,7 +77,7 @@ public:
       release();
       void *memory = nullptr;
       check(pinned ? "pinned memory" : "memory",
-            pinned ? GPU(HostAlloc)(&memory, wanted, GPU(HostAllocPortable))
+            pinned ? GPU_ALLOCATE_PINNED(&memory, wanted)
                    : GPU(Malloc)(&memory, wanted));
       start = static_cast<char *>(memory);
       size = wanted;
@@ -91,7 +91,7 @@ private:
   std::size_t size = 0;
   void release() {
     if (start)
-      static_cast<void>(pinned ? GPU(FreeHost)(start) : GPU(Free)(start));
+      static_cast<void>(pinned ? GPU_FREE_PINNED(start) : GPU(Free)(start));
     start = nullptr;
     size = 0;
   }
@@ -223,7 +223,7 @@ public:
     check("its properties", GPU(DeviceGetAttribute)(&processors, GPU_PROCESSORS, device));
     check("its properties", GPU(DeviceGetAttribute)(&reads_host, GPU_READS_HOST, device));
     const bool narrow = image.widest <= narrow_width;
-    form = image.widest == 0 ? &exact_form : narrow ? &narrow_form : &wide_form;
+    form = &(image.widest == 0 ? exact_form() : narrow ? narrow_form() : wide_form());
     if (products != products_float)
       use_tensor_cores(narrow);
     if (image.widest > 0)
@@ -270,7 +270,7 @@ private:
     if constexpr (has_tensor_forms) {
       if (capability >= 8) {
         if (image.widest > 0)
-          form = narrow ? &tensor_narrow_form : &tensor_wide_form;
+          form = &(narrow ? tensor_narrow_form() : tensor_wide_form());
         return;
       }
     }
@@ -334,15 +334,15 @@ private:
   Where where(const void *pointer) const {
     GPU_POINTER_ATTRIBUTES attributes;
     if (GPU(PointerGetAttributes)(&attributes, pointer) != no_error) {
-      GPU(GetLastError)(); // what HIP says of memory it does not know
+      static_cast<void>(GPU(GetLastError)()); // what HIP says of memory it does not know
       return pageable;
     }
-    switch (attributes.type) {
+    switch (attributes.GPU_POINTER_TYPE) {
     case GPU(MemoryTypeHost):
       return pinned;
     case GPU(MemoryTypeDevice):
       return attributes.device == device ? on_device : elsewhere;
-    case GPU(MemoryTypeManaged):
+    case GPU_MANAGED:
       return on_device;
     default:
       return pageable;
@@ -381,7 +381,7 @@ private:
             field.size;
         GPU_POINTER_ATTRIBUTES attributes;
         const bool known = GPU(PointerGetAttributes)(&attributes, field.memory) == no_error;
-        if (known && attributes.type == GPU(MemoryTypeDevice))
+        if (known && attributes.GPU_POINTER_TYPE == GPU(MemoryTypeDevice))
           misplaced(field, "the host's memory, but in that of GPU");
         direct =
             direct && where(field.memory) == pinned && where(field.memory + reach - 1) == pinned;

@@ -33,11 +33,11 @@ struct Form {
 // Models without networks, with layers of at most `narrow_width`, and all others: what lies between
 // layers is kept by each thread, and exact models shall not pay for it.
 constexpr int narrow_width = 64;
-extern const Form exact_form, narrow_form, wide_form;
+const Form &exact_form(), &narrow_form(), &wide_form();
 
 // Those that multiply on tensor cores.
 constexpr bool has_tensor_forms = GPU_HAS_TENSOR;
-extern const Form tensor_narrow_form, tensor_wide_form;
+const Form &tensor_narrow_form(), &tensor_wide_form();
 
 } // namespace gpu
 } // namespace m7emu

@@ -28,14 +28,28 @@ constexpr int warps = threads_per_block / warp_lanes, warp_floats = warp_rows * 
 #if defined(M7EMU_SIMULATED)
 
 #include "simulation.h"
+#define GPU_ALLOCATE_PINNED(memory, size)                                                          \
+  simulatedHostAlloc(memory, size, simulatedHostAllocPortable)
+#define GPU_FREE_PINNED simulatedFreeHost
+#define GPU_POINTER_TYPE type
+#define GPU_MANAGED simulatedMemoryTypeManaged
 #define GPU_POINTER_ATTRIBUTES simulatedPointerAttributes
 #define GPU_ATOMIC_ADD(to, value) (*(to) += (value))
 
-#elif defined(__HIPCC__)
+#elif defined(__HIPCC__) || defined(__HIP_PLATFORM_AMD__)
 
 #include <hip/hip_runtime.h>
 #define GPU(name) hip##name
 #define GPU_CONSTANT const
+#define GPU_ALLOCATE_PINNED(memory, size) hipHostMalloc(memory, size, hipHostMallocPortable)
+#define GPU_FREE_PINNED hipHostFree
+#if HIP_VERSION_MAJOR >= 6
+#define GPU_POINTER_TYPE type
+#define GPU_MANAGED hipMemoryTypeManaged
+#else
+#define GPU_POINTER_TYPE memoryType
+#define GPU_MANAGED hipMemoryTypeUnified
+#endif
 #define GPU_ATOMIC_ADD(to, value) atomicAdd(to, value)
 #define GPU_POINTER_ATTRIBUTES hipPointerAttribute_t
 #define GPU_OPT_IN_SHARED hipDeviceAttributeSharedMemPerBlockOptin
@@ -49,6 +63,10 @@ constexpr int warps = threads_per_block / warp_lanes, warp_floats = warp_rows * 
 
 #include <cuda_runtime.h>
 #define GPU(name) cuda##name
+#define GPU_ALLOCATE_PINNED(memory, size) cudaHostAlloc(memory, size, cudaHostAllocPortable)
+#define GPU_FREE_PINNED cudaFreeHost
+#define GPU_POINTER_TYPE type
+#define GPU_MANAGED cudaMemoryTypeManaged
 #define GPU_CONSTANT const __grid_constant__
 #define GPU_ATOMIC_ADD(to, value) atomicAdd(to, value)
 #define GPU_POINTER_ATTRIBUTES cudaPointerAttributes

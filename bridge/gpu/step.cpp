@@ -50,7 +50,7 @@ template <class S, class Block, Way way> struct Stepping {
                                       unsigned threads) {
     constexpr unsigned piece = 16;
     for (unsigned at = thread * piece; at < task.image_size; at += threads * piece)
-      std::memcpy(__builtin_assume_aligned(shared + at, piece),
+      M7EMU_COPY(__builtin_assume_aligned(shared + at, piece),
                   __builtin_assume_aligned(task.image + at, piece), piece);
   }
   M7EMU_INLINE static void turn_pointers(const Task &task, char *shared, unsigned thread,
@@ -58,9 +58,9 @@ template <class S, class Block, Way way> struct Stepping {
     const auto *const at = reinterpret_cast<const unsigned *>(shared + task.pointer_at);
     for (unsigned i = thread; i < task.pointers; i += threads) {
       const char *pointer;
-      std::memcpy(&pointer, shared + at[i], sizeof pointer);
+      M7EMU_COPY(&pointer, shared + at[i], sizeof pointer);
       pointer = shared + (pointer - task.image);
-      std::memcpy(shared + at[i], &pointer, sizeof pointer);
+      M7EMU_COPY(shared + at[i], &pointer, sizeof pointer);
     }
   }
   M7EMU_INLINE static const Network *moved(const Task &task, const char *shared,
@@ -147,10 +147,14 @@ gpu::Error prepare_either(const Program &program, bool single, std::size_t share
 
 namespace gpu {
 
-extern const Form M7EMU_FORM;
-const Form M7EMU_FORM = {M7EMU_SET::cells_evaluate_together ? sizeof(float) * warps * warp_floats : 0,
-                         M7EMU_SET::prepare_either, M7EMU_SET::start<double, m7emu_block>,
-                         M7EMU_SET::start<float, m7emu_block_float>};
+// Behind a function, as HIP makes constants on the device, too.
+const Form &M7EMU_FORM() {
+  static const Form form = {
+      M7EMU_SET::cells_evaluate_together ? sizeof(float) * warps * warp_floats : 0,
+      M7EMU_SET::prepare_either, M7EMU_SET::start<double, m7emu_block>,
+      M7EMU_SET::start<float, m7emu_block_float>};
+  return form;
+}
 
 } // namespace gpu
 } // namespace m7emu
