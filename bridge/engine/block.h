@@ -194,9 +194,10 @@ template <class S> struct Mended {
     }
     const S p = value[pressure][lane], t = value[temperature][lane];
     const S h = value[relative_humidity][lane];
-    findings.valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) && p <= S(pressure_high) &&
-                  t >= S(temperature_low) && t <= S(temperature_high) && h >= S(-humidity_slack) &&
-                  h - S(1) <= S(humidity_slack);
+    findings.valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) &&
+                           p <= S(pressure_high) && t >= S(temperature_low) &&
+                           t <= S(temperature_high) && h >= S(-humidity_slack) &&
+                           h - S(1) <= S(humidity_slack);
     findings.negatives[lane] = 0;
     for (int i = 0; i < n_input; ++i) {
       S &x = value[i][lane];
@@ -292,8 +293,7 @@ M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, st
   advance(program, block.timestep, &passage, 1);
   put(passage, mended.columns);
   mended.put_back(columns, count);
-  report<S>(block, at, count, passage.guard, program.self_error != nullptr,
-            &mended.findings);
+  report<S>(block, at, count, passage.guard, program.self_error != nullptr, &mended.findings);
 }
 
 // The step of `count` cells, `lanes` at most, by themselves.

@@ -154,7 +154,8 @@ std::int32_t open_native(const char *path, std::int32_t device, m7emu::Products 
   if (load_engine("libm7emu_cuda.so.1", "m7emu_cuda", what.c_str(), model.gpu) != M7EMU_OK)
     return M7EMU_ERROR_DEVICE;
   model.device = device;
-  return model.gpu->open(model.program, device, products, &model.on_gpu, last_message, sizeof last_message);
+  return model.gpu->open(model.program, device, products, &model.on_gpu, last_message,
+                         sizeof last_message);
 }
 
 } // namespace

@@ -182,9 +182,8 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   const R clear = switches.older ? one : one - air.cloud_fraction;
   const R within = select(clear > zero, gas / select(clear > zero, clear, one), zero);
   const bool binary =
-      switches.vehkamaki &&
-      (network ? cells_evaluate_together || any(within > zero)
-               : any(ln_gas(to<float>(within)) > nucleation_bound(air)));
+      switches.vehkamaki && (network ? cells_evaluate_together || any(within > zero)
+                                     : any(ln_gas(to<float>(within)) > nucleation_bound(air)));
   if (!binary && switches.organic == Settings::no_organic)
     return;
   R rate = zero, molecules = zero;

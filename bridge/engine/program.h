@@ -72,8 +72,8 @@ struct Layer {
   Linear first, second;
 };
 
-// How layers multiply: in float, or in what a GPU's tensor cores take: factors rounded to tf32 (with
-// 3xtf32 what that leaves is multiplied, too) or bf16, sums in float.
+// How layers multiply: in float, or in what a GPU's tensor cores take: factors rounded to tf32
+// (with 3xtf32 what that leaves is multiplied, too) or bf16, sums in float.
 enum Products { products_float, products_tf32, products_3xtf32, products_bf16 };
 
 struct Network {
@@ -98,8 +98,8 @@ struct Program {
   int stages, strides;
 };
 
-// f(network) for each pointer to a network that a program has. Whoever copies or moves them all does
-// it by this list.
+// f(network) for each pointer to a network that a program has. Whoever copies or moves them all
+// does it by this list.
 constexpr int n_networks = 7;
 template <class F> M7EMU_INLINE void each_network(Program &program, const F &f) {
   f(program.water);

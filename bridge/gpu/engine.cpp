@@ -77,8 +77,7 @@ public:
       release();
       void *memory = nullptr;
       check(pinned ? "pinned memory" : "memory",
-            pinned ? GPU_ALLOCATE_PINNED(&memory, wanted)
-                   : GPU(Malloc)(&memory, wanted));
+            pinned ? GPU_ALLOCATE_PINNED(&memory, wanted) : GPU(Malloc)(&memory, wanted));
       start = static_cast<char *>(memory);
       size = wanted;
     }
@@ -228,6 +227,8 @@ public:
       use_tensor_cores(narrow);
     if (image.widest > 0)
       place_image();
+    static std::mutex one_at_a_time; // kernels are shared by models, and so is what is set for them
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
     for (int single = 0; single < 2; ++single)
       check("preparing the step",
             form->prepare(image.program, single != 0, in_shared, &blocks_at_once[single]));
@@ -289,6 +290,8 @@ private:
     const std::vector<char> bytes = image.placed(start);
     check("copying the model",
           GPU(Memcpy)(start, bytes.data(), image_size, GPU(MemcpyHostToDevice)));
+    // The copy may still be under way to the device, and our streams do not wait for this one.
+    check("copying the model", GPU(StreamSynchronize)(nullptr));
     each_network(image.program, [start](const Network *&network) {
       if (network)
         network =

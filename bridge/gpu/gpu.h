@@ -52,6 +52,7 @@ constexpr int warps = threads_per_block / warp_lanes, warp_floats = warp_rows * 
 #endif
 #define GPU_ATOMIC_ADD(to, value) atomicAdd(to, value)
 #define GPU_POINTER_ATTRIBUTES hipPointerAttribute_t
+#define GPU_FUNCTION_ATTRIBUTES hipFuncAttributes
 #define GPU_OPT_IN_SHARED hipDeviceAttributeSharedMemPerBlockOptin
 #define GPU_PROCESSORS hipDeviceAttributeMultiprocessorCount
 #define GPU_READS_HOST hipDeviceAttributePageableMemoryAccess
@@ -70,6 +71,7 @@ constexpr int warps = threads_per_block / warp_lanes, warp_floats = warp_rows * 
 #define GPU_CONSTANT const __grid_constant__
 #define GPU_ATOMIC_ADD(to, value) atomicAdd(to, value)
 #define GPU_POINTER_ATTRIBUTES cudaPointerAttributes
+#define GPU_FUNCTION_ATTRIBUTES cudaFuncAttributes
 #define GPU_OPT_IN_SHARED cudaDevAttrMaxSharedMemoryPerBlockOptin
 #define GPU_PROCESSORS cudaDevAttrMultiProcessorCount
 #define GPU_READS_HOST cudaDevAttrPageableMemoryAccess
@@ -109,8 +111,12 @@ __global__ void __launch_bounds__(Kernel::threads, Kernel::blocks_at_once)
 // Blocks of a kernel that a multiprocessor runs at once; makes room for `shared` bytes of each.
 template <class Kernel> Error prepare(std::size_t shared, int *blocks) {
   const void *const function = reinterpret_cast<const void *>(kernel<Kernel>);
-  const Error error = GPU(FuncSetAttribute)(function, GPU(FuncAttributeMaxDynamicSharedMemorySize),
-                                            static_cast<int>(shared));
+  GPU_FUNCTION_ATTRIBUTES attributes;
+  Error error = GPU(FuncGetAttributes)(&attributes, function);
+  // Never less than another model asked for.
+  if (error == no_error && attributes.maxDynamicSharedSizeBytes < static_cast<int>(shared))
+    error = GPU(FuncSetAttribute)(function, GPU(FuncAttributeMaxDynamicSharedMemorySize),
+                                  static_cast<int>(shared));
   return error != no_error ? error : GPU_OCCUPANCY(blocks, kernel<Kernel>, Kernel::threads, shared);
 }
 

@@ -139,9 +139,16 @@ void run_phases(const typename Kernel::Task &task, char *shared, unsigned block,
     run_phases<Kernel, phase + 1>(task, shared, block, blocks);
 }
 
+// Of all models that use a kernel; a launch with more fails. As gpu.h's `prepare`, it only grows.
+template <class Kernel> std::size_t &shared_allowed() {
+  static std::size_t allowed[Simulation::devices] = {};
+  return allowed[Simulation::device()];
+}
 template <class Kernel> Error prepare(std::size_t shared, int *blocks) {
   SIMULATED_CALL(simulatedErrorInvalidValue);
   *blocks = 1;
+  if (shared > shared_allowed<Kernel>())
+    shared_allowed<Kernel>() = shared;
   return shared <= std::size_t(Simulation::shared_bytes) ? no_error : simulatedErrorInvalidValue;
 }
 
@@ -149,7 +156,8 @@ template <class Kernel>
 Error launch(const typename Kernel::Task &task, unsigned blocks, std::size_t shared,
              Stream stream) {
   SIMULATED_CALL(simulatedErrorInvalidValue);
-  if (blocks == 0 || sim.stream(stream).device != Simulation::device())
+  if (blocks == 0 || sim.stream(stream).device != Simulation::device() ||
+      shared > shared_allowed<Kernel>())
     return simulatedErrorInvalidValue;
   sim.stream(stream).queue.push_back([task, blocks, shared] {
     for (unsigned block = 0; block < blocks; ++block) {
@@ -346,14 +354,20 @@ inline simulatedError_t simulatedMemcpyAsync(void *into, const void *from, std::
                                              simulatedMemcpyKind kind, m7emu::gpu::Stream stream) {
   return simulatedMemcpy2DAsync(into, size, from, size, size, 1, kind, stream);
 }
-// Waits, and nothing is left to do where it fails.
+// From the host's pageable memory: returns when that is read, which is before the device has it.
 inline simulatedError_t simulatedMemcpy(void *into, const void *from, std::size_t size,
                                         simulatedMemcpyKind kind) {
   using namespace m7emu::gpu;
-  const simulatedError_t error = simulatedMemcpyAsync(into, from, size, kind, nullptr);
-  const std::lock_guard<std::recursive_mutex> lock(Simulation::get().mutex);
-  Simulation::get().run(Simulation::get().stream(nullptr));
-  return error;
+  SIMULATED_CALL(simulatedErrorInvalidValue);
+  const Simulation::Memory *const piece = sim.find(into);
+  if (kind != simulatedMemcpyHostToDevice || !piece || piece->device < 0)
+    return simulatedErrorInvalidValue;
+  const char *const bytes = static_cast<const char *>(from);
+  const auto staged = std::make_shared<std::vector<char>>(bytes, bytes + size);
+  sim.run(sim.stream(nullptr));
+  sim.stream(nullptr).queue.push_back(
+      [into, staged] { std::memcpy(into, staged->data(), staged->size()); });
+  return no_error;
 }
 inline simulatedError_t simulatedMemsetAsync(void *memory, int value, std::size_t size,
                                              m7emu::gpu::Stream stream) {

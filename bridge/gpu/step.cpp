@@ -51,7 +51,7 @@ template <class S, class Block, Way way> struct Stepping {
     constexpr unsigned piece = 16;
     for (unsigned at = thread * piece; at < task.image_size; at += threads * piece)
       M7EMU_COPY(__builtin_assume_aligned(shared + at, piece),
-                  __builtin_assume_aligned(task.image + at, piece), piece);
+                 __builtin_assume_aligned(task.image + at, piece), piece);
   }
   M7EMU_INLINE static void turn_pointers(const Task &task, char *shared, unsigned thread,
                                          unsigned threads) {
@@ -149,10 +149,10 @@ namespace gpu {
 
 // Behind a function, as HIP makes constants on the device, too.
 const Form &M7EMU_FORM() {
-  static const Form form = {
-      M7EMU_SET::cells_evaluate_together ? sizeof(float) * warps * warp_floats : 0,
-      M7EMU_SET::prepare_either, M7EMU_SET::start<double, m7emu_block>,
-      M7EMU_SET::start<float, m7emu_block_float>};
+  static const Form form = {M7EMU_SET::cells_evaluate_together ? sizeof(float) * warps * warp_floats
+                                                               : 0,
+                            M7EMU_SET::prepare_either, M7EMU_SET::start<double, m7emu_block>,
+                            M7EMU_SET::start<float, m7emu_block_float>};
   return form;
 }
 

@@ -20,7 +20,9 @@ namespace M7EMU_SET {
 constexpr int tile_values = 8; // of a lane
 // Words of a lane's weights in 8 by 8 of them.
 template <Products products>
-constexpr int words_of_weights = products == products_bf16 ? 1 : products == products_tf32 ? 2 : 4;
+constexpr int words_of_weights = products == products_bf16   ? 1
+                                 : products == products_tf32 ? 2
+                                                             : 4;
 
 M7EMU_INLINE int tiles_of(int neurons) {
   return (neurons + outputs_per_tile - 1) / outputs_per_tile;

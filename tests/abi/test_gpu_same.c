@@ -134,13 +134,13 @@ enum { PAGEABLE, PINNED, ON_DEVICE, ON_STREAM, WAYS };
         continue;                                                                                  \
       const double error = x == y ? 0.0 : fabs(x - y) / fmax(fabs(y), 1e-300);                     \
       worst = fmax(worst, error);                                                                  \
-      flags += i % N_OUT >= N_FIELDS && x != y;                                                                \
+      flags += i % N_OUT >= N_FIELDS && x != y;                                                    \
       off += error > engine->near;                                                                 \
     }                                                                                              \
     fprintf(stderr, "  %s: worst %.1e, %d of %d above %.0e\n", #REAL, worst, off, COUNT * N_OUT,   \
             engine->near);                                                                         \
     that(flags == 0, "the CPU's flags");                                                           \
-    that(worst <= engine->worst && off < COUNT * N_OUT * engine->off, "the CPU's step");                             \
+    that(worst <= engine->worst && off < COUNT * N_OUT * engine->off, "the CPU's step");           \
   }                                                                                                \
                                                                                                    \
   static void NAME##_same(const m7emu_model *cpu, const m7emu_model *gpu) {                        \
@@ -312,8 +312,8 @@ static void threads(const m7emu_model *gpu) {
   }
 }
 
-/* A cell beside others: bits are the same alone in its warp, in another place of it, and beside cells
- * that are refused, have particles of other modes or nothing at all. */
+/* A cell beside others: bits are the same alone in its warp, in another place of it, and beside
+ * cells that are refused, have particles of other modes or nothing at all. */
 static void beside(const m7emu_model *gpu) {
   enum { WIDE = 70 };
   for (int first = 0; first < 3; ++first) {
@@ -343,7 +343,8 @@ static void beside(const m7emu_model *gpu) {
 static int has_networks(const m7emu_model *model) {
   const char *json = NULL;
   that(m7emu_metadata(model, &json) == M7EMU_OK, "metadata");
-  return strstr(json, "\"networks\"") != NULL;
+  const char *const list = strstr(json, "\"networks\"");
+  return list && strspn(strchr(list, '{') + 1, " \n") != strcspn(strchr(list, '{') + 1, "}");
 }
 
 /* Whether the engine at hand gives the bits of the first one. */
@@ -361,6 +362,19 @@ static int as_native(const char *path) {
   return memcmp(found, expected, sizeof found) == 0;
 }
 
+/* Models that share kernels leave each other what they need. */
+static void one_after_another(const char *large, const char *small) {
+  m7emu_model *const first = opened_on(large, 1), *const second = opened_on(small, 1);
+  cells c = cells_new(10, 10, 1);
+  for (size_t i = 0; i < 10; ++i)
+    cells_set(&c, i, i);
+  that(m7emu_step(first, &c.block) == M7EMU_OK, told());
+  that(m7emu_step(second, &c.block) == M7EMU_OK, told());
+  cells_free(&c);
+  m7emu_close(first);
+  m7emu_close(second);
+}
+
 static void refused(const char *path, int32_t device, const char *what) {
   const m7emu_options options = {sizeof options, device, engine->name};
   m7emu_model *model = (m7emu_model *)1;
@@ -369,6 +383,9 @@ static void refused(const char *path, int32_t device, const char *what) {
 }
 
 int main(int argc, char **argv) {
+  for (int one = 1; one < argc; ++one)
+    for (int other = 1; other < argc; ++other)
+      one_after_another(argv[one], argv[other]);
   for (int file = 1; file < argc; ++file) {
     m7emu_model *const cpu = opened(argv[file]);
     const int networks = has_networks(cpu);
