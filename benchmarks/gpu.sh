@@ -20,20 +20,27 @@ dir=$(cd "$dir" && pwd)
 engine=$root/bridge/engine gpu=$root/bridge/gpu
 version=$(sed -n "s/^ *version: '\(.*\)',/\1/p" "$root/meson.build" | head -1)
 cxx="g++ -std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=off -w -DM7EMU_VERSION=\"$version\""
-forms="exact:0 narrow:64 wide:256"
+forms="exact:0 narrow:64 wide:256 tensor_narrow:64 tensor_wide:256"
+of_form() { # flags of step.cpp for a form
+  local name=${1%:*}
+  echo "-DM7EMU_SET=gpu_$name -DM7EMU_FORM=${name}_form -DM7EMU_WIDEST=${1#*:}"
+  [[ $name != tensor_* ]] || echo -DM7EMU_TENSOR
+}
 
 cpu_library() { # libm7emu, in three sets of instructions
   [ -e "$dir/libm7emu.so.1" ] && return
   $cxx -c "$engine/set.cpp" -o "$dir/portable.o" &
-  $cxx -mavx2 -mfma -c "$engine/set.cpp" -o "$dir/avx2.o" &
-  $cxx -mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma -c "$engine/set.cpp" -o "$dir/avx512.o" &
-  local file
+  local avx2="-mavx2 -mfma" avx512="-mavx512f -mavx512dq -mavx512vl -mavx512bw -mfma" set file
+  for set in avx2 avx512; do
+    $cxx ${!set} -c "$engine/set.cpp" -o "$dir/$set.o" &
+    $cxx ${!set} -DM7EMU_NARROW=$set -c "$engine/set.cpp" -o "$dir/${set}_wide.o" &
+  done
   for file in engines m7emu model; do
     $cxx -DM7EMU_HAVE_AVX2 -DM7EMU_HAVE_AVX512 -c "$engine/$file.cpp" -o "$dir/$file.o" &
   done
   all
   g++ -shared -static-libstdc++ -static-libgcc -Wl,-soname,libm7emu.so.1 \
-    "-Wl,--version-script=$root/bridge/m7emu.map" "$dir"/{portable,avx2,avx512,engines,m7emu,model}.o \
+    "-Wl,--version-script=$root/bridge/m7emu.map" "$dir"/{portable,avx2,avx2_wide,avx512,avx512_wide,engines,m7emu,model}.o \
     -ldl -o "$dir/libm7emu.so.1"
 }
 
@@ -49,9 +56,9 @@ cuda_library() { # cuda_library NAME BLOCKS OPTION...: libm7emu_cuda
   mkdir -p "$to"
   local nvcc="nvcc -std=c++17 -O3 -Xcompiler=-fPIC,-fvisibility=hidden -DM7EMU_VERSION=\"$version\""
   for form in $forms; do
+    # shellcheck disable=SC2046 # one word a flag
     $nvcc -x cu "-gencode=arch=compute_$target,code=[sm_$target,compute_$target]" "$@" -Xptxas=-v \
-      "-DM7EMU_BLOCKS_AT_ONCE=$blocks" "-DM7EMU_SET=gpu_${form%:*}" "-DM7EMU_FORM=${form%:*}_form" \
-      "-DM7EMU_WIDEST=${form#*:}" -c "$gpu/step.cpp" -o "$to/${form%:*}.o" 2>"$to/${form%:*}.ptxas" &
+      "-DM7EMU_BLOCKS_AT_ONCE=$blocks" $(of_form "$form") -c "$gpu/step.cpp" -o "$to/${form%:*}.o" 2>"$to/${form%:*}.ptxas" &
   done
   $nvcc -c "$gpu/engine.cpp" -o "$to/engine.o" &
   all
@@ -62,7 +69,7 @@ fast=(-prec-div=false -prec-sqrt=false -ftz=true)
 program() { # the one that checks and times
   [ -e "$dir/gpu" ] ||
     nvcc -std=c++17 -O2 -Xcompiler=-w -cudart=static "-I$root/bridge/include" "$root/benchmarks/gpu.cpp" \
-      "$dir/libm7emu.so.1" -Xlinker=-rpath='$ORIGIN' -o "$dir/gpu"
+      "$dir/libm7emu.so.1" -ldl -Xlinker=-rpath='$ORIGIN' -o "$dir/gpu"
 }
 
 reference() { # M7 itself, without a library that the other machine may lack
@@ -82,8 +89,8 @@ simulated() { # the GPU engine with a simulated GPU, and the program that times
   local form sim="${cxx/-fvisibility=hidden/} -DM7EMU_SIMULATED -DM7EMU_SCALAR -DM7EMU_BLOCKS_AT_ONCE=1"
   mkdir -p "$dir/simulated"
   for form in $forms; do
-    $sim "-DM7EMU_SET=gpu_${form%:*}" "-DM7EMU_FORM=${form%:*}_form" "-DM7EMU_WIDEST=${form#*:}" \
-      -c "$gpu/step.cpp" -o "$dir/simulated/${form%:*}.o" &
+    # shellcheck disable=SC2046
+    $sim $(of_form "$form") -c "$gpu/step.cpp" -o "$dir/simulated/${form%:*}.o" &
   done
   $sim -c "$gpu/engine.cpp" -o "$dir/simulated/engine.o" &
   all
@@ -98,8 +105,9 @@ rows_of_reference() { # "one core" and "all cores" as JSON rows
   local count rate
   for count in 1 "$(nproc)"; do
     rate=$(for ((i = 0; i < count; i++)); do "$dir/reference" 5 & done | awk '{s += $1} END {print s}')
-    echo "{\"model\": \"M7 (reference ham2)\", \"state\": \"float64\", \"how\": \"$count cores\", \"cells\": 4096,
- \"cells per s\": $rate, \"ns per cell\": $(awk "BEGIN {print 1e9/$rate}"), \"of the roofline\": \"\"},"
+    echo "{\"model\": \"M7 (reference ham2)\", \"engine\": \"gfortran\",
+ \"state\": \"float64\", \"how\": \"$count cores\", \"cells\": 4096,
+ \"cells per s\": $rate, \"ns per cell\": $(awk "BEGIN {print 1e9/$rate}"), \"of the roofline\": \"\", \"nJ per cell\": \"\"},"
   done
 }
 

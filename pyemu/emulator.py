@@ -26,7 +26,7 @@ from pyemu.variables import (
     unknown,
 )
 
-Engine = Literal["native", "torch"]
+Engine = Literal["native", "native-tf32", "native-3xtf32", "native-bf16", "torch"]
 
 SHIPPED = Path(__file__).with_name("models")
 """Folder of the models that come with the package, as `<name>.safetensors`."""
@@ -55,6 +55,8 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
     engine
         "native", on a GPU by `libm7emu_cuda`; "torch" runs the chain of blocks in torch
         (`pyemu.torchengine`), which is the way to models that the native engine does not know.
+        "native-tf32", "native-3xtf32" and "native-bf16" multiply in a model's networks on tensor
+        cores of an NVIDIA GPU (docs/gpu.md).
 
     Raises
     ------
@@ -77,6 +79,8 @@ def load(name_or_path: str | Path, device: str = "cpu", engine: Engine = "native
     options = ffi.new("m7emu_options *")
     options.struct_size = ffi.sizeof("m7emu_options")
     options.device = place
+    name = ffi.new("char[]", engine.encode())
+    options.engine = name
     given = ffi.new("m7emu_model **")
     _check(lib.m7emu_open(os.fsencode(path), options, given))
     model = ffi.gc(given[0], lib.m7emu_close)

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from pyemu import baselines, evaluate, modelfile, rollcard, scorecard, steps
-from pyemu.emulator import path_of
+from pyemu.emulator import Engine, path_of
 from pyemu.evaluate import Scores
 from pyemu.records import Cells, open_records
 from pyemu.rollout import RolloutConfig, rollout
@@ -30,7 +30,9 @@ class Judge:
     model
         A file, or the name of a shipped model.
     engine
-        "native", or "torch" in float64.
+        "native" or another of `pyemu.emulator.Engine`; "torch" is the chain in float64.
+    device
+        As `pyemu.emulator.load` takes it; "cpu" with "torch".
     progress
         Gives, for a word, what wraps the steps of long work.
     show
@@ -47,17 +49,25 @@ class Judge:
     def __init__(
         self,
         model: str,
-        engine: str,
+        engine: Engine,
+        device: str,
         progress: Callable[[str], Watch],
         show: Callable[[RenderableType], None],
     ) -> None:
         path = path_of(model)
         self.model = modelfile.read(path)
-        self.step = steps.native(path) if engine == "native" else steps.in_torch(self.model)
+        if engine == "torch" and device != "cpu":
+            raise ValueError(f"device = {device!r}; engine 'torch' is judged on 'cpu'")
+        self.step = (
+            steps.in_torch(self.model)
+            if engine == "torch"
+            else steps.native(path, device=device, engine=engine)
+        )
         self.others: dict[str, Predict] = {"persistence": evaluate.persistence}
         self.facts: dict[str, Any] = {
             "model_file": str(path),
             "engine": engine,
+            "device": device,
             "teacher": self.model.teacher,
         }
         self.written: list[Path] = []

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pyemu import modelfile, reference
+from pyemu.emulator import Engine, load
 from pyemu.exchange import to_chain
 from pyemu.lessons import SCORED
 from pyemu.records import Cells
@@ -52,11 +53,11 @@ def teacher(config: reference.Config, substeps: Parts = 1, threads: int = 1) -> 
     )
 
 
-def native(path: str | Path, threads: int = 1) -> Step:
-    """Run a model in the native engine, `pyemu.emulator`."""
-    from pyemu.emulator import load
-
-    emulator = load(path)
+def native(
+    path: str | Path, threads: int = 1, device: str = "cpu", engine: Engine = "native"
+) -> Step:
+    """Run a model in the native engine, `pyemu.emulator.load`."""
+    emulator = load(path, device, engine)
     return lambda state, timestep: emulator.step(state, timestep, threads=threads)
 
 

@@ -145,13 +145,18 @@ template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Colu
   put_if_wanted(at.water, passage.water);
 }
 
+// What was found of columns that had something to mend.
+struct Findings {
+  bool valid[lanes];
+  std::int32_t negatives[lanes];
+};
+
 // Columns with something to mend: too few of them, numbers out of range, negative amounts. They are
 // copied, the lanes beyond the last repeating it, and what is wrong replaced.
 template <class S> struct Mended {
   enum { n_output = n_input + 2 * (n_mode + n_soluble) };
   alignas(64) S value[n_output][lanes];
-  bool valid[lanes];
-  std::int32_t negatives[lanes];
+  Findings findings;
   Columns<S> columns;
 
   M7EMU_INLINE void gather(const S *field, int input, int count) {
@@ -186,21 +191,22 @@ template <class S> struct Mended {
     typename bits_of<S>::type wrong = 0;
     for (int i = 0; i < n_input; ++i) {
       typename bits_of<S>::type number_bits;
-      std::memcpy(&number_bits, &value[i][lane], sizeof number_bits);
+      M7EMU_COPY(&number_bits, &value[i][lane], sizeof number_bits);
       wrong |= (number_bits & limit::exponent) + limit::overflow;
     }
     const S p = value[pressure][lane], t = value[temperature][lane];
     const S h = value[relative_humidity][lane];
-    valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) && p <= S(pressure_high) &&
-                  t >= S(temperature_low) && t <= S(temperature_high) && h >= S(-humidity_slack) &&
-                  h - S(1) <= S(humidity_slack);
-    negatives[lane] = 0;
+    findings.valid[lane] = !(wrong >> limit::sign) && p >= S(pressure_low) &&
+                           p <= S(pressure_high) && t >= S(temperature_low) &&
+                           t <= S(temperature_high) && h >= S(-humidity_slack) &&
+                           h - S(1) <= S(humidity_slack);
+    findings.negatives[lane] = 0;
     for (int i = 0; i < n_input; ++i) {
       S &x = value[i][lane];
-      if (!valid[lane]) {
+      if (!findings.valid[lane]) {
         x = S(harmless(i));
       } else if (i >= gas && !(x > S(0))) {
-        negatives[lane] += x < S(0);
+        findings.negatives[lane] += x < S(0);
         x = S(0);
       }
     }
@@ -208,7 +214,7 @@ template <class S> struct Mended {
 
   M7EMU_INLINE void scatter(const S *lane, S *field, int count) const {
     for (int i = 0; i < count; ++i)
-      if (valid[i])
+      if (findings.valid[i])
         field[i] = lane[i];
   }
   M7EMU_INLINE void scatter(const S *from, S *array, int n, std::size_t plane, int count) const {
@@ -239,7 +245,7 @@ template <class T> M7EMU_INLINE void clear(T *field, std::size_t at, int count) 
 // What became of the cells; `foreseen`, whether errors are; `mended` is null where nothing was.
 template <class S, class Block>
 M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Guard &guard,
-                           bool foreseen, const Mended<S> *mended) {
+                           bool foreseen, const Findings *mended) {
   if (!mended && !foreseen && !any(guard.excess > pack<float>(0.0f))) { // most blocks
     static_assert(M7EMU_FLAG_FINE == 0);
     clear(block.flag, at, count);
@@ -304,7 +310,7 @@ M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, st
   advance(program, block.timestep, &passage, 1);
   put(passage, mended.columns);
   mended.put_back(columns, count);
-  report(block, at, count, passage.guard, program.self_error != nullptr, &mended);
+  report<S>(block, at, count, passage.guard, program.self_error != nullptr, &mended.findings);
 }
 
 // The step of `count` cells, `lanes` at most, by themselves.

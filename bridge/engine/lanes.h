@@ -67,12 +67,12 @@ template <class To, class From> M7EMU_INLINE To to(From x) {
 }
 template <class T> M7EMU_INLINE typename bits_of<T>::type bits(T x) {
   typename bits_of<T>::type i;
-  std::memcpy(&i, &x, sizeof i);
+  M7EMU_COPY(&i, &x, sizeof i);
   return i;
 }
 template <class T> M7EMU_INLINE T real(typename bits_of<T>::type i) {
   T x;
-  std::memcpy(&x, &i, sizeof x);
+  M7EMU_COPY(&x, &i, sizeof x);
   return x;
 }
 M7EMU_INLINE float whole(std::uint32_t i) {

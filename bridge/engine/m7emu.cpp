@@ -140,7 +140,11 @@ std::int32_t open_in_torch(const char *path, std::int32_t device, m7emu_model &m
   return M7EMU_OK;
 }
 
-std::int32_t open_native(const char *path, std::int32_t device, m7emu_model &model) {
+std::int32_t open_native(const char *path, std::int32_t device, m7emu::Products products,
+                         m7emu_model &model) {
+  if (device == M7EMU_DEVICE_CPU && products != m7emu::products_float)
+    return fail(M7EMU_ERROR_UNSUPPORTED,
+                "m7emu_open: engine 'native' runs on the CPU; those on tensor cores need a GPU");
   m7emu::read_model(path, model);
   if (device == M7EMU_DEVICE_CPU) {
     model.engine = &m7emu::best_engine();
@@ -150,7 +154,8 @@ std::int32_t open_native(const char *path, std::int32_t device, m7emu_model &mod
   if (load_engine("libm7emu_cuda.so.1", "m7emu_cuda", what.c_str(), model.gpu) != M7EMU_OK)
     return M7EMU_ERROR_DEVICE;
   model.device = device;
-  return model.gpu->open(model.program, device, &model.on_gpu, last_message, sizeof last_message);
+  return model.gpu->open(model.program, device, products, &model.on_gpu, last_message,
+                         sizeof last_message);
 }
 
 } // namespace
@@ -182,13 +187,20 @@ std::int32_t m7emu_open(const char *path, const m7emu_options *options, m7emu_mo
                 static_cast<int>(device));
   const char *const engine = options && options->engine ? options->engine : "native";
   const bool torch = std::strcmp(engine, "torch") == 0;
-  if (!torch && std::strcmp(engine, "native") != 0)
-    return fail(M7EMU_ERROR_ARGUMENT, "m7emu_open: engine is '%.64s', expected 'native' or 'torch'",
+  constexpr const char *native[] = {"native", "native-tf32", "native-3xtf32", "native-bf16"};
+  int products = 0; // of m7emu::Products, in whose order they are
+  while (!torch && products < 4 && std::strcmp(engine, native[products]) != 0)
+    ++products;
+  if (products == 4)
+    return fail(M7EMU_ERROR_ARGUMENT,
+                "m7emu_open: engine is '%.64s', expected 'native' or 'torch' (on a GPU also "
+                "'native-tf32', 'native-3xtf32', 'native-bf16')",
                 engine);
   try {
     auto opened = std::make_unique<m7emu_model>();
     const std::int32_t status =
-        torch ? open_in_torch(path, device, *opened) : open_native(path, device, *opened);
+        torch ? open_in_torch(path, device, *opened)
+              : open_native(path, device, static_cast<m7emu::Products>(products), *opened);
     if (status == M7EMU_OK)
       *model = opened.release();
     return status;

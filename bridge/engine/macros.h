@@ -58,6 +58,13 @@
 #define M7EMU_UNROLL(most)
 #endif
 
+// Copying of bytes, which HIP's std::memcpy does not do on a GPU.
+#if defined(__HIPCC__)
+#define M7EMU_COPY __builtin_memcpy
+#else
+#define M7EMU_COPY std::memcpy
+#endif
+
 #if defined(M7EMU_CLOCK)
 #undef M7EMU_SET
 #define M7EMU_SET M7EMU_CLOCK

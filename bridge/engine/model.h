@@ -23,7 +23,7 @@ struct Model {
   Program program;
   const Engine *engine;
   std::string metadata; // JSON
-  Network networks[7];  // as many as there are learned forms, and the self-error head
+  Network networks[n_networks];
 
   // Floats that stay where they are, aligned to 64 bytes and filled with 0.
   float *floats(std::size_t count);

@@ -302,6 +302,21 @@ M7EMU_FUNCTION void layers_of_few(const Network &network, const float *inputs, f
 }
 #endif
 
+// The layers in `evaluate`. Tensor cores of a GPU compute those of a warp of cells together
+// (gpu/tensor.h): there all cells of a warp evaluate a network, or none.
+#if defined(M7EMU_TENSOR)
+constexpr bool cells_evaluate_together = true;
+M7EMU_FUNCTION void layers_of_warp(const Network &network, const float *z, float *y);
+M7EMU_INLINE void layers_of_cell(const Network &network, const float *z, float *y) {
+  layers_of_warp(network, z, y);
+}
+#else
+constexpr bool cells_evaluate_together = false;
+M7EMU_INLINE void layers_of_cell(const Network &network, const pack<float> *z, pack<float> *y) {
+  layers<Cells<1>>(network, z, y);
+}
+#endif
+
 // Targets by their numbers from features by theirs. Where a feature is not `present` (its mode has
 // no particles) it counts as its mean, and the guard does not look at it.
 M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
@@ -331,7 +346,7 @@ M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
   constexpr bool few = false;
 #endif
   if (!few)
-    layers<Cells<1>>(network, z, y);
+    layers_of_cell(network, z, y);
   for (int i = 0; i < network.n_targets; ++i) {
     const R scaled = R(network.target_mean[i]) + R(network.target_scale[i]) * y[i];
     // Of a wild network: what is no number becomes the least, the first of max's arguments giving

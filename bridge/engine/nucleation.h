@@ -237,8 +237,8 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   taken = formed = D(0.0);
   const R clear = switches.older ? one : to<float>(D(1.0) - air.cloud_fraction);
   const R within = select(clear > zero, to<float>(gas) / select(clear > zero, clear, one), zero);
-  const bool binary = switches.vehkamaki &&
-                      (network ? any(within > zero) : any(ln_gas(within) > nucleation_bound(air)));
+  const bool binary = switches.vehkamaki && (network ? cells_evaluate_together || any(within > zero)
+                                                     : any(ln_gas(within) > nucleation_bound(air)));
   if (!binary && switches.organic == Settings::no_organic)
     return;
   const R temperature = to<float>(air.temperature), humidity = to<float>(air.relative_humidity);

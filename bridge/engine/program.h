@@ -1,7 +1,10 @@
 // An opened model as the step needs it: plain data, shared by all sets of instructions.
 #pragma once
 
+#include <cstddef>
+
 #include "../include/m7emu.h"
+#include "macros.h"
 #include "parameters.h"
 
 namespace m7emu {
@@ -70,8 +73,13 @@ struct Layer {
   Linear first, second;
 };
 
+// How layers multiply: in float, or in what a GPU's tensor cores take: factors rounded to tf32
+// (with 3xtf32 what that leaves is multiplied, too) or bf16, sums in float.
+enum Products { products_float, products_tf32, products_3xtf32, products_bf16 };
+
 struct Network {
   int n_features, n_targets, n_layers;
+  Products products; // of an image on a GPU (gpu/image.h); others are read in float
   int feature[max_features], target[max_targets]; // their numbers
   float feature_mean[max_features], feature_per_scale[max_features];
   float feature_low[max_features], feature_high[max_features], feature_per_range[max_features];
@@ -90,6 +98,22 @@ struct Program {
   // Stages of the step and strides of each; no stages are M7's own single step.
   int stages, strides;
 };
+
+// f(network) for each pointer to a network that a program has. Whoever copies or moves them all
+// does it by this list.
+constexpr int n_networks = 7;
+template <class F> M7EMU_INLINE void each_network(Program &program, const F &f) {
+  f(program.water);
+  f(program.salt);
+  f(program.nucleation);
+  f(program.condensation);
+  f(program.coagulation);
+  f(program.ageing);
+  f(program.self_error);
+}
+static_assert(offsetof(Program, stages) - offsetof(Program, water) ==
+                  n_networks * sizeof(const Network *),
+              "a network that each_network does not know");
 
 // The step of one set of instructions. The block has been checked.
 struct Engine {

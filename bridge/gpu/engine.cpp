@@ -37,7 +37,7 @@ struct Failure {
   const std::int32_t status = error == GPU(ErrorMemoryAllocation)
                                   ? std::int32_t(M7EMU_ERROR_MEMORY)
                                   : std::int32_t(M7EMU_ERROR_DEVICE);
-  GPU(GetLastError)(); // is told here, and no later
+  static_cast<void>(GPU(GetLastError)()); // is told here, and no later
   throw Failure{status, std::string("GPU: ") + what + ": " + GPU(GetErrorString)(error)};
 }
 void check(const char *what, Error error) {
@@ -77,8 +77,7 @@ public:
       release();
       void *memory = nullptr;
       check(pinned ? "pinned memory" : "memory",
-            pinned ? GPU(HostAlloc)(&memory, wanted, GPU(HostAllocPortable))
-                   : GPU(Malloc)(&memory, wanted));
+            pinned ? GPU_ALLOCATE_PINNED(&memory, wanted) : GPU(Malloc)(&memory, wanted));
       start = static_cast<char *>(memory);
       size = wanted;
     }
@@ -91,7 +90,7 @@ private:
   std::size_t size = 0;
   void release() {
     if (start)
-      static_cast<void>(pinned ? GPU(FreeHost)(start) : GPU(Free)(start));
+      static_cast<void>(pinned ? GPU_FREE_PINNED(start) : GPU(Free)(start));
     start = nullptr;
     size = 0;
   }
@@ -210,7 +209,8 @@ Block in_slot(const Block &block, const Field (&field)[n_fields], char *start, s
 
 class Gpu {
 public:
-  Gpu(const Program &program, int device) : device(device), image(program) {
+  Gpu(const Program &program, int device, Products products)
+      : device(device), image(program, products) {
     int found = 0;
     const Error error = GPU(GetDeviceCount)(&found);
     if (error != no_error)
@@ -221,11 +221,14 @@ public:
     const OnDevice here(device);
     check("its properties", GPU(DeviceGetAttribute)(&processors, GPU_PROCESSORS, device));
     check("its properties", GPU(DeviceGetAttribute)(&reads_host, GPU_READS_HOST, device));
-    form = image.widest == 0              ? &exact_form
-           : image.widest <= narrow_width ? &narrow_form
-                                          : &wide_form;
+    const bool narrow = image.widest <= narrow_width;
+    form = &(image.widest == 0 ? exact_form() : narrow ? narrow_form() : wide_form());
+    if (products != products_float)
+      use_tensor_cores(narrow);
     if (image.widest > 0)
       place_image();
+    static std::mutex one_at_a_time; // kernels are shared by models, and so is what is set for them
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
     for (int single = 0; single < 2; ++single)
       check("preparing the step",
             form->prepare(image.program, single != 0, in_shared, &blocks_at_once[single]));
@@ -261,6 +264,24 @@ private:
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> idle;
 
+  // Refused by a model without networks, too: hosts learn at once that a GPU has none.
+  void use_tensor_cores(bool narrow) {
+    int capability = 0;
+    check("its properties", GPU(DeviceGetAttribute)(&capability, GPU_CAPABILITY, device));
+    if constexpr (has_tensor_forms) {
+      if (capability >= 8) {
+        if (image.widest > 0)
+          form = &(narrow ? tensor_narrow_form() : tensor_wide_form());
+        return;
+      }
+    }
+    throw Failure{M7EMU_ERROR_UNSUPPORTED,
+                  "GPU " + std::to_string(device) +
+                      ": engine 'native' runs on it, those on tensor cores need a GPU of NVIDIA's "
+                      "of compute capability 8.0 or later; this one's is " +
+                      std::to_string(capability)};
+  }
+
   void place_image() {
     int most = 0;
     check("its properties", GPU(DeviceGetAttribute)(&most, GPU_OPT_IN_SHARED, device));
@@ -269,14 +290,14 @@ private:
     const std::vector<char> bytes = image.placed(start);
     check("copying the model",
           GPU(Memcpy)(start, bytes.data(), image_size, GPU(MemcpyHostToDevice)));
-    for (const Network **network :
-         {&image.program.water, &image.program.salt, &image.program.nucleation,
-          &image.program.condensation, &image.program.coagulation, &image.program.ageing,
-          &image.program.self_error})
-      if (*network)
-        *network =
-            reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(*network));
-    if (image_size <= static_cast<std::size_t>(most))
+    // The copy may still be under way to the device, and our streams do not wait for this one.
+    check("copying the model", GPU(StreamSynchronize)(nullptr));
+    each_network(image.program, [start](const Network *&network) {
+      if (network)
+        network =
+            reinterpret_cast<const Network *>(start + reinterpret_cast<std::uintptr_t>(network));
+    });
+    if (image_size + form->own_shared <= static_cast<std::size_t>(most))
       in_shared = image_size;
   }
 
@@ -316,15 +337,15 @@ private:
   Where where(const void *pointer) const {
     GPU_POINTER_ATTRIBUTES attributes;
     if (GPU(PointerGetAttributes)(&attributes, pointer) != no_error) {
-      GPU(GetLastError)(); // what HIP says of memory it does not know
+      static_cast<void>(GPU(GetLastError)()); // what HIP says of memory it does not know
       return pageable;
     }
-    switch (attributes.type) {
+    switch (attributes.GPU_POINTER_TYPE) {
     case GPU(MemoryTypeHost):
       return pinned;
     case GPU(MemoryTypeDevice):
       return attributes.device == device ? on_device : elsewhere;
-    case GPU(MemoryTypeManaged):
+    case GPU_MANAGED:
       return on_device;
     default:
       return pageable;
@@ -363,7 +384,7 @@ private:
             field.size;
         GPU_POINTER_ATTRIBUTES attributes;
         const bool known = GPU(PointerGetAttributes)(&attributes, field.memory) == no_error;
-        if (known && attributes.type == GPU(MemoryTypeDevice))
+        if (known && attributes.GPU_POINTER_TYPE == GPU(MemoryTypeDevice))
           misplaced(field, "the host's memory, but in that of GPU");
         direct =
             direct && where(field.memory) == pinned && where(field.memory + reach - 1) == pinned;
@@ -528,9 +549,9 @@ template <class Work> std::int32_t tried(char *text, std::size_t length, const W
   }
 }
 
-std::int32_t open_model(const Program &program, std::int32_t device, void **model, char *text,
-                        std::size_t length) {
-  return tried(text, length, [&] { *model = new Gpu(program, device); });
+std::int32_t open_model(const Program &program, std::int32_t device, Products products,
+                        void **model, char *text, std::size_t length) {
+  return tried(text, length, [&] { *model = new Gpu(program, device, products); });
 }
 std::int32_t step(void *model, const m7emu_block &block, char *text, std::size_t length) {
   return tried(text, length, [&] { static_cast<Gpu *>(model)->step(block); });

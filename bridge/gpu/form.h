@@ -21,11 +21,9 @@ template <class Block> struct Task {
   bool image_in_shared;
 };
 
-// Threads of a block, and blocks that should find room on a multiprocessor.
-constexpr int threads_per_block = 128;
-
 // The kernels of one form.
 struct Form {
+  std::size_t own_shared; // bytes of shared memory that a block takes besides the image
   // Blocks that a multiprocessor runs at once, with so many bytes of shared memory each.
   Error (*prepare)(const Program &, bool single, std::size_t shared, int *blocks);
   Error (*step)(const Task<m7emu_block> &, unsigned blocks, std::size_t shared, Stream);
@@ -35,7 +33,11 @@ struct Form {
 // Models without networks, with layers of at most `narrow_width`, and all others: what lies between
 // layers is kept by each thread, and exact models shall not pay for it.
 constexpr int narrow_width = 64;
-extern const Form exact_form, narrow_form, wide_form;
+const Form &exact_form(), &narrow_form(), &wide_form();
+
+// Those that multiply on tensor cores.
+constexpr bool has_tensor_forms = GPU_HAS_TENSOR;
+const Form &tensor_narrow_form(), &tensor_wide_form();
 
 } // namespace gpu
 } // namespace m7emu

@@ -5,18 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../include/m7emu.h"
+#include "../engine/program.h"
 
 namespace m7emu {
-
-struct Program;
 
 /* Functions return a status of m7emu.h; what is not M7EMU_OK they explain in text[length], always
  * terminated. What they are given has been checked. */
 struct GpuEngine {
   std::uint32_t struct_size;
   const char *version; /* of the library; no other than libm7emu's own is used */
-  std::int32_t (*open)(const Program &, std::int32_t device, void **model, char *text,
+  std::int32_t (*open)(const Program &, std::int32_t device, Products, void **model, char *text,
                        std::size_t length);
   std::int32_t (*step)(void *model, const m7emu_block &, char *text, std::size_t length);
   std::int32_t (*step_float)(void *model, const m7emu_block_float &, char *text,

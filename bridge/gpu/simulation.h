@@ -16,7 +16,10 @@
 #include <mutex>
 #include <vector>
 
+#include "simulated_warp.h"
+
 #define GPU(name) simulated##name
+#define GPU_HAS_TENSOR true
 
 enum simulatedError_t {
   simulatedSuccess,
@@ -38,7 +41,7 @@ enum simulatedMemoryType {
 };
 enum { simulatedStreamNonBlocking, simulatedEventDisableTiming };
 enum { simulatedHostAllocPortable, simulatedHostRegisterPortable };
-enum simulatedDeviceAttr { GPU_OPT_IN_SHARED, GPU_PROCESSORS, GPU_READS_HOST };
+enum simulatedDeviceAttr { GPU_OPT_IN_SHARED, GPU_PROCESSORS, GPU_READS_HOST, GPU_CAPABILITY };
 struct simulatedPointerAttributes {
   simulatedMemoryType type;
   int device;
@@ -72,6 +75,7 @@ struct Simulation {
   SimulatedStream legacy[devices] = {{0, {}, 0}, {1, {}, 0}}; // the default streams
   long calls_to_failure = -1;                                 // none
   long live = 0; // streams, events and pieces of memory
+  int capability = 9;
 
   static Simulation &get() {
     static Simulation simulation;
@@ -122,15 +126,29 @@ struct Simulation {
 
 template <class Kernel, int phase>
 void run_phases(const typename Kernel::Task &task, char *shared, unsigned block, unsigned blocks) {
-  for (unsigned thread = 0; thread < Kernel::threads; ++thread)
+  const auto run = [&](unsigned thread) {
     Kernel::template run<phase>(task, shared, thread, Kernel::threads, block, blocks);
+  };
+  if constexpr (Kernel::in_warps && phase + 1 == Kernel::phases)
+    for (unsigned first = 0; first < Kernel::threads; first += warp_lanes)
+      SimulatedWarp::run([&](unsigned lane) { run(first + lane); });
+  else
+    for (unsigned thread = 0; thread < Kernel::threads; ++thread)
+      run(thread);
   if constexpr (phase + 1 < Kernel::phases)
     run_phases<Kernel, phase + 1>(task, shared, block, blocks);
 }
 
+// Of all models that use a kernel; a launch with more fails. As gpu.h's `prepare`, it only grows.
+template <class Kernel> std::size_t &shared_allowed() {
+  static std::size_t allowed[Simulation::devices] = {};
+  return allowed[Simulation::device()];
+}
 template <class Kernel> Error prepare(std::size_t shared, int *blocks) {
   SIMULATED_CALL(simulatedErrorInvalidValue);
   *blocks = 1;
+  if (shared > shared_allowed<Kernel>())
+    shared_allowed<Kernel>() = shared;
   return shared <= std::size_t(Simulation::shared_bytes) ? no_error : simulatedErrorInvalidValue;
 }
 
@@ -138,7 +156,8 @@ template <class Kernel>
 Error launch(const typename Kernel::Task &task, unsigned blocks, std::size_t shared,
              Stream stream) {
   SIMULATED_CALL(simulatedErrorInvalidValue);
-  if (blocks == 0 || sim.stream(stream).device != Simulation::device())
+  if (blocks == 0 || sim.stream(stream).device != Simulation::device() ||
+      shared > shared_allowed<Kernel>())
     return simulatedErrorInvalidValue;
   sim.stream(stream).queue.push_back([task, blocks, shared] {
     for (unsigned block = 0; block < blocks; ++block) {
@@ -179,6 +198,7 @@ inline simulatedError_t simulatedDeviceGetAttribute(int *value, simulatedDeviceA
   SIMULATED_CALL(simulatedErrorInvalidValue);
   *value = which == GPU_OPT_IN_SHARED ? Simulation::shared_bytes
            : which == GPU_PROCESSORS  ? Simulation::processors
+           : which == GPU_CAPABILITY  ? sim.capability
                                       : 0;
   return no_error;
 }
@@ -334,14 +354,20 @@ inline simulatedError_t simulatedMemcpyAsync(void *into, const void *from, std::
                                              simulatedMemcpyKind kind, m7emu::gpu::Stream stream) {
   return simulatedMemcpy2DAsync(into, size, from, size, size, 1, kind, stream);
 }
-// Waits, and nothing is left to do where it fails.
+// From the host's pageable memory: returns when that is read, which is before the device has it.
 inline simulatedError_t simulatedMemcpy(void *into, const void *from, std::size_t size,
                                         simulatedMemcpyKind kind) {
   using namespace m7emu::gpu;
-  const simulatedError_t error = simulatedMemcpyAsync(into, from, size, kind, nullptr);
-  const std::lock_guard<std::recursive_mutex> lock(Simulation::get().mutex);
-  Simulation::get().run(Simulation::get().stream(nullptr));
-  return error;
+  SIMULATED_CALL(simulatedErrorInvalidValue);
+  const Simulation::Memory *const piece = sim.find(into);
+  if (kind != simulatedMemcpyHostToDevice || !piece || piece->device < 0)
+    return simulatedErrorInvalidValue;
+  const char *const bytes = static_cast<const char *>(from);
+  const auto staged = std::make_shared<std::vector<char>>(bytes, bytes + size);
+  sim.run(sim.stream(nullptr));
+  sim.stream(nullptr).queue.push_back(
+      [into, staged] { std::memcpy(into, staged->data(), staged->size()); });
+  return no_error;
 }
 inline simulatedError_t simulatedMemsetAsync(void *memory, int value, std::size_t size,
                                              m7emu::gpu::Stream stream) {

@@ -67,7 +67,8 @@ typedef struct m7emu_model m7emu_model;
 typedef struct m7emu_options {
   uint32_t struct_size; /* sizeof(m7emu_options) */
   int32_t device;       /* M7EMU_DEVICE_CPU or the index of a GPU */
-  const char *engine;   /* "native", which null means, or "torch" */
+  const char *engine;   /* "native", which null means, "native-tf32", "native-3xtf32",
+                           "native-bf16", or "torch" */
 } m7emu_options;
 /* Engine "torch" runs any model file in torch, in a Python inside the process. It needs
  * libm7emu_torch, which is loaded when it is first asked for, and the packages pyemu and torch: of
@@ -84,7 +85,12 @@ typedef struct m7emu_options {
  * when it is done; what goes wrong later the host's next call to the GPU tells. A cell's bits
  * depend on neither block nor run, but are not the CPU's: both compute in single precision. A block
  * of the host's goes through the GPU in chunks, copied in and out meanwhile, much faster where its
- * arrays are pinned (m7emu_pin). Memory for that is allocated by the first such steps. */
+ * arrays are pinned (m7emu_pin). Memory for that is allocated by the first such steps.
+ *
+ * "native-tf32", "native-3xtf32" and "native-bf16" multiply in a model's networks on tensor cores:
+ * factors are rounded to tf32 (11 bits), to two of them (nearly float) or to bf16 (8 bits), sums
+ * are float. They need a GPU of compute capability 8.0 or later, else opening is
+ * M7EMU_ERROR_UNSUPPORTED; models without networks are stepped as by "native". */
 
 /* One block of columns. struct_size is sizeof the struct; new members are added at the end. */
 typedef struct m7emu_block {

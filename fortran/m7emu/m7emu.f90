@@ -54,7 +54,8 @@ contains
     !! 'cpu' (default), 'cuda', 'cuda:<index>'
     character(*), intent(in), optional :: engine
     !! 'native' (default); 'torch' runs the model in torch, in a Python inside the process: see
-    !! m7emu.h. Then call this after MPI_Init, and do not fork afterwards.
+    !! m7emu.h. Then call this after MPI_Init, and do not fork afterwards. 'native-tf32',
+    !! 'native-3xtf32' and 'native-bf16' use tensor cores of a GPU
     type(m7emu_options) :: options
     logical :: known
     character(kind=c_char), allocatable, target :: c_path(:), c_engine(:)

@@ -52,6 +52,9 @@ class Engine(StrEnum):
 
     torch = "torch"
     native = "native"
+    native_tf32 = "native-tf32"
+    native_3xtf32 = "native-3xtf32"
+    native_bf16 = "native-bf16"
 
 
 class Lost(StrEnum):

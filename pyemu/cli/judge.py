@@ -41,6 +41,9 @@ def evaluate(
         bool, typer.Option("--any-teacher", help="Take records of another M7 than the model's.")
     ] = False,
     engine: Annotated[Engine, typer.Option(help="What runs the model.")] = Engine.torch,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or cuda:<index>; a GPU is for the native engines.")
+    ] = "cpu",
     threads: Threads = None,
     figure: Annotated[Path, typer.Option(help="The figure, PNG; others go beside it.")] = Path(
         "report/evaluate.png"
@@ -63,7 +66,7 @@ def evaluate(
         if threads is not None:
             torch.set_num_threads(threads)
         console = Console()
-        judged = judging.Judge(model, engine.value, progress, console.print)
+        judged = judging.Judge(model, engine.value, device, progress, console.print)
         facts = judged.facts
         if records:
             test = judged.records(records, map, cells, any_teacher=any_teacher)

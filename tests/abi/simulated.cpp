@@ -48,3 +48,6 @@ int simulated_device(void) {
 void simulated_choose(int device) {
   Simulation::device() = device;
 }
+void simulated_capability(int major) {
+  Simulation::get().capability = major;
+}

@@ -19,6 +19,7 @@ long simulated_fail(long calls);   /* the call after so many more fails, -1: non
 long simulated_live(void);         /* pieces of memory, streams and events there are */
 int simulated_device(void);        /* of the calling thread */
 void simulated_choose(int device);
+void simulated_capability(int major); /* of both devices */
 
 #ifdef __cplusplus
 }

@@ -36,7 +36,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores = {"evaluation": judged.score(cells, stepped).facts()}
     write_json(folder / "online.json", {**place, **facts, **scores})
 
-    judge = Judge("first", "native", lambda _: iter, lambda _: None)
+    judge = Judge("first", "native", "cpu", lambda _: iter, lambda _: None)
     judge.score(cells, folder / "evaluate.png")
     judge.roll(0.1, 20, 1800.0, folder / "evaluate.png")
     kinds = zip(("tendencies", "groups", "rollout"), map(str, judge.written), strict=True)
