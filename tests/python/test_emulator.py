@@ -54,14 +54,14 @@ def totals(state: dict[str, Array], after: dict[str, Array], timestep: float) ->
 
 
 def check(config: Config, state: dict[str, Array], timestep: float, path: Path) -> None:
-    """Fractions within 1e-5 of the reference's, most of them much nearer; budgets closed."""
+    """Fractions within 2e-5 of the reference's, most of them much nearer; budgets closed."""
     ours = exact(path, config).step(state, timestep)
     real = reference.step(state, timestep, config=config)
     assert not ours["flag"].any()
     assert different(ours, real, ["negatives"]) == []
     for name, total in totals(state, real, timestep).items():
-        # The nucleation rate goes with a high power of the gas.
-        tolerance = 4e-5 if name == "num_ns" else 5e-6
+        # The nucleation rate, in single precision, goes with a high power of the gas.
+        tolerance = 1e-4 if name == "num_ns" else 2e-5
         error = np.abs(ours[name] - real[name])
         assert (error <= tolerance * total).all(), name
         there = real[name] > 1e-3 * total
