@@ -389,9 +389,10 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   const R most = R(T(0.95)) * intra;
   const auto hidden =
       (most > zero) & (all_ns + number[ks] > insoluble) & (insoluble > R(p.few_insoluble));
-  const R extra =
-      select(hidden & (has > zero),
-             select(needed < most * has, needed / select(has > zero, has, one), most), zero);
+  // Nothing is divided that is not wanted: the quotient may overflow, which traps.
+  const auto short_of = needed < most * has;
+  const R extra = select(hidden & (has > zero),
+                         select(short_of, needed / select(short_of, has, one), most), zero);
   const R hits = per_rate * others, more = extra * per_insoluble;
   const R ns_to_ki = ns_ki * hits + more * ki_number, ns_to_ai = ns_ai * hits + more * number[ai];
   const R ns_to_ci = ns_ci * hits + more * number[ci];
