@@ -107,11 +107,11 @@ M7EMU_FUNCTION void critical_fraction(pack<double> t, pack<double> s, pack<doubl
 }
 
 // The same terms around a temperature, saturation and gas in the middle, where they cancel less:
-// float can then hold them. T = 245.15 + 55 t.
+// float can then hold their sum. T = 245.15 + 55 t.
 constexpr double middle_temperature = 245.15, temperature_span = 55.0; // [K]
 constexpr double middle_ln_saturation = -1.0, middle_ln_gas = 18.0;
 struct Centred {
-  float term[n_term][5] = {};
+  double term[n_term][5] = {};
 };
 constexpr double whole_power(double x, int n) {
   return n == 0 ? 1.0 : x * whole_power(x, n - 1);
@@ -141,7 +141,7 @@ constexpr Centred centred(const double (&given)[n_term][5]) {
         sum += term * part_of_power(middle_ln_saturation, of_s[from], of_s[row]) *
                part_of_power(middle_ln_gas, of_a[from], of_a[row]);
       }
-      result.term[row][column] = static_cast<float>(sum);
+      result.term[row][column] = sum;
     }
   return result;
 }
@@ -165,48 +165,51 @@ M7EMU_INLINE void limit(const Switches &switches, pack<float> temperature, pack<
 
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
 // 10.1). Outside the fit's range the 2004 generation does not nucleate, ham2 evaluates at its edge.
-M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<float> temperature,
+// The rate goes with high powers of the temperature and of the mole fraction: these in double.
+M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature,
                               pack<float> saturation, pack<float> gas, pack<float> &rate,
                               pack<float> &molecules) {
   using R = pack<float>;
+  using D = pack<double>;
   constexpr double per_middle_gas = 1.522997974471263e-08; // exp(-middle_ln_gas)
-  const auto bounded = [](R x, double low, double high) {
-    return min(max(x, R(float(low))), R(float(high)));
+  const D exact_t =
+      (min(max(temperature, D(temperature_min)), D(temperature_max)) - D(middle_temperature)) *
+      D(1.0 / temperature_span);
+  const R t = to<float>(exact_t);
+  const R s = log_of<float>(min(max(saturation, R(float(saturation_min))), R(1.0f))) -
+              R(float(middle_ln_saturation));
+  const R a =
+      log_of<float>(min(max(gas, R(float(gas_min))), R(float(gas_max))) * R(float(per_middle_gas)));
+  const D of_s = to<double>(s);
+  const auto row = [exact_t](int k) {
+    return D(centred_fraction.term[k][0]) + exact_t * D(centred_fraction.term[k][1]);
   };
-  const R t =
-      (bounded(temperature, temperature_min, temperature_max) - R(float(middle_temperature))) *
-      R(float(1.0 / temperature_span));
-  const R s =
-      log_of<float>(bounded(saturation, saturation_min, 1.0)) - R(float(middle_ln_saturation));
-  const R a = log_of<float>(bounded(gas, gas_min, gas_max) * R(float(per_middle_gas)));
+  const D exact_x =
+      row(0) + of_s * (row(1) + of_s * (row(2) + of_s * row(3))) + to<double>(a) * row(4);
+  const R x = to<float>(exact_x), per_x = to<float>(D(1.0) / exact_x);
   const R factor[n_term] = {R(1.0f), s,         s * s, s * s * s, a,
                             s * a,   s * s * a, a * a, s * a * a, a * a * a};
-  R x = R(0.0f), ln_rate = R(0.0f), ln_cluster = R(0.0f);
-  M7EMU_UNROLL(16)
-  for (int k = 0; k < 5; ++k) {
-    const float (&f)[5] = centred_fraction.term[k];
-    x = x + factor[k] * (R(f[0]) + t * R(f[1]));
-  }
-  const R per_x = R(1.0f) / x;
+  R ln_rate = R(0.0f), ln_cluster = R(0.0f);
   M7EMU_UNROLL(16)
   for (int k = 0; k < n_term; ++k) {
-    const float (&r)[5] = centred_rate.term[k], (&c)[5] = centred_cluster.term[k];
-    ln_rate = ln_rate +
-              factor[k] * (R(r[0]) + t * (R(r[1]) + t * (R(r[2]) + t * R(r[3]))) + R(r[4]) * per_x);
-    ln_cluster = ln_cluster + factor[k] * (R(c[0]) + t * (R(c[1]) + t * (R(c[2]) + t * R(c[3]))) +
-                                           R(c[4]) * per_x);
+    const auto &r = centred_rate.term[k], &c = centred_cluster.term[k];
+    const auto cubic = [t](const double (&of)[5]) {
+      return R(float(of[0])) + t * (R(float(of[1])) + t * (R(float(of[2])) + t * R(float(of[3]))));
+    };
+    ln_rate = ln_rate + factor[k] * (cubic(r) + R(float(r[4])) * per_x);
+    ln_cluster = ln_cluster + factor[k] * (cubic(c) + R(float(c[4])) * per_x);
   }
   rate = exp_of<float>(min(max(ln_rate, R(-80.0f)), R(25.0f)));
   const R cluster = exp_of<float>(min(max(ln_cluster, R(-80.0f)), R(50.0f)));
   molecules = x * cluster;
-  limit(switches, temperature, saturation, gas, cluster, rate, molecules);
+  limit(switches, to<float>(temperature), saturation, gas, cluster, rate, molecules);
 }
 
-// The same by a network.
+// The same by a network; `here`: 1 where there is any gas, else 0.
 M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &switches,
                                        pack<float> temperature, pack<float> saturation,
-                                       pack<float> gas, pack<float> &rate, pack<float> &molecules,
-                                       Guard &guard) {
+                                       pack<float> gas, pack<float> here, pack<float> &rate,
+                                       pack<float> &molecules, Guard &guard) {
   using R = pack<float>;
   R feature[n_nucleation_features], present[n_nucleation_features], target[n_nucleation_targets];
   feature[nucleation_temperature] =
@@ -215,7 +218,7 @@ M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &s
       log_of<float>(min(max(saturation, R(float(saturation_min))), R(1.0f)));
   feature[nucleation_ln_gas] = ln_gas(gas);
   for (int i = 0; i < n_nucleation_features; ++i)
-    present[i] = select(gas > R(0.0f), R(1.0f), R(0.0f));
+    present[i] = here;
   evaluate(network, feature, present, target, guard);
   for (int i = 0; i < n_nucleation_targets; ++i)
     target[i] = exp_of<float>(min(max(target[i], R(-30.0f)), R(25.0f)));
@@ -241,12 +244,13 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
                                                      : any(ln_gas(within) > nucleation_bound(air)));
   if (!binary && switches.organic == Settings::no_organic)
     return;
-  const R temperature = to<float>(air.temperature), humidity = to<float>(air.relative_humidity);
+  const R humidity = to<float>(air.relative_humidity);
   R rate = zero, molecules = zero;
   if (binary && network)
-    learned_nucleation(*network, switches, temperature, humidity, within, rate, molecules, guard);
+    learned_nucleation(*network, switches, to<float>(air.temperature), humidity, within,
+                       to<float>(select(gas > D(0.0), D(1.0), D(0.0))), rate, molecules, guard);
   else if (binary)
-    vehkamaki(switches, temperature, humidity, within, rate, molecules);
+    vehkamaki(switches, air.temperature, humidity, within, rate, molecules);
   R loss = molecules * rate;
   if (!switches.older && switches.organic != Settings::no_organic) {
     const R inside =
@@ -258,7 +262,8 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   }
   // The 2004 generation takes what forms at the start's rate.
   const R slowed = switches.older ? one : one + to<float>(sink) * dt;
-  const auto forms = (rate > R(float(real_traits<double>::epsilon))) & (loss > zero);
+  const auto forms =
+      (rate > R(float(real_traits<double>::epsilon))) & (loss > zero) & (within > zero);
   const R wanted = dt * loss / slowed;
   // All of the gas to its last digit, where there is not as much as wanted.
   const R most = select(wanted < within, wanted * clear, R(1.01f) * to<float>(gas));

@@ -94,7 +94,7 @@ void nucleation() {
       m7emu::Switches switches = {};
       switches.older = older;
       R found, molecules;
-      vehkamaki(switches, load(t), load(s), load(n), found, molecules);
+      vehkamaki(switches, air.temperature, load(s), load(n), found, molecules);
       store(rate, found);
       bool any_forms = false;
       for (int k = 0; k < lanes; ++k)
