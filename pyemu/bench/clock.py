@@ -68,6 +68,8 @@ def race(
 ) -> list[Cost]:
     """Let all take turns, in another order each round; the first `warm` rounds do not count.
 
+    A turn begins with a run that is not timed but of slow contenders: in a host, too, one call
+    follows another, and what it runs is in the caches.
     A turn in which the core was given to others, as the process' own time tells, is tried again.
     """
     taken: list[list[float]] = [[] for _ in contenders]
@@ -79,6 +81,8 @@ def race(
             if number < warm:
                 one.seconds()
             elif number < warm + one.turns:
+                if one.turns >= rounds:
+                    one.seconds()
                 seconds, lost = _turn(one)
                 taken[place].append(seconds / one.cells * 1e6)
                 disturbed[place] += lost

@@ -129,7 +129,8 @@ def _steps(section: Row, _: Results) -> list[str]:
             "state is copied in beforehand, diagnostic outputs go to the same arrays in each "
             "call, no call of Python counts. The torch engine (one call a round) and Harder's "
             "network (untrained: its numbers do not matter here; scaling included, physics "
-            "not) are called from Python, which counts. `single`: the host's state is in "
+            "not) are called from Python, which counts. Each turn begins with a run that is not "
+            "timed, so that the code is in the caches. `single`: the host's state is in "
             f"single precision. In a round {section['count']} cells are stepped, or the call's "
             "if those are more: the state lies in L2 and L3."
         ),
