@@ -135,8 +135,10 @@ template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Colu
     store(at.number + k * at.plane, passage.cells.number[k]);
   const Sizes<Precision::size> &sizes = passage.particles.sizes;
   const auto put_if_wanted = [&at](S *field, const auto &found) {
+    if (!field)
+      return;
     M7EMU_UNROLL(8)
-    for (int k = 0; field && k < int(sizeof found / sizeof found[0]); ++k)
+    for (int k = 0; k < int(sizeof found / sizeof found[0]); ++k)
       store(field + k * at.plane, to<S>(found[k]));
   };
   put_if_wanted(at.wet_radius, sizes.wet_radius);

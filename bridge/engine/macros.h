@@ -51,7 +51,9 @@
 #endif
 
 // Before a loop over packs in registers: unrolled early, or they stay in memory.
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#if defined(__CUDACC__) || defined(__clang__)
+#define M7EMU_UNROLL(most) _Pragma("unroll")
+#elif defined(__GNUC__)
 #define M7EMU_UNROLL(most) _Pragma(M7EMU_TEXT(GCC unroll most))
 #define M7EMU_TEXT(x) #x
 #else
