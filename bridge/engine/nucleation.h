@@ -256,7 +256,9 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
     const R inside =
         select(to<float>(air.boundary_layer) > R(0.5f), to<float>(air.forest_fraction), zero);
     const bool kinetic = switches.organic == Settings::kinetic;
-    const R more = kinetic ? R(3.86e-13f) * inside * within * within : R(1.0e-6f) * inside * within;
+    const R some =
+        min(within, R(1.0e20f)); // beyond all gas there can be: its square fits into float
+    const R more = kinetic ? R(3.86e-13f) * inside * some * some : R(1.0e-6f) * inside * some;
     loss = loss + (kinetic ? R(2.0f) : one) * more;
     rate = rate + more;
   }
