@@ -22,6 +22,7 @@ namespace {
 enum { count = 512 };
 
 struct Results {
+  std::vector<double> supply; // of gas [cm-3]
   std::vector<double> in_double;
   std::vector<float> in_float;
 };
@@ -33,19 +34,26 @@ Results run(const m7emu::Engine &engine, const m7emu::Model &model) {
     cells_set(&c, i, i);
     cells_float_set(&f, i, i);
   }
+  std::vector<double> supply(count);
+  for (std::size_t i = 0; i < count; ++i)
+    supply[i] = c.block.h2so4[i] + c.block.timestep * c.block.h2so4_production[i];
   engine.step(model.program, c.block);
   engine.step_float(model.program, f.block);
-  Results results{{c.memory, c.memory + c.size}, {f.memory, f.memory + f.size}};
+  Results results{supply, {c.memory, c.memory + c.size}, {f.memory, f.memory + f.size}};
   cells_free(&c);
   cells_float_free(&f);
   return results;
 }
 
-template <class T> double furthest(const std::vector<T> &a, const std::vector<T> &b) {
+template <class T>
+double furthest(const std::vector<double> &supply, const std::vector<T> &a,
+                const std::vector<T> &b) {
   double worst = 0.0;
   for (std::size_t i = 8 * count; i < a.size(); ++i) {
     // a residue of what was emptied has no digits
-    const double size = std::fmax(std::fabs(double(a[i])), 1e-300);
+    double size = std::fmax(std::fabs(double(a[i])), 1e-300);
+    if (i < 9 * count) // what is left of the gas is a difference
+      size = std::fmax(size, supply[i - 8 * count]);
     if (i < 34 * count && size < 1e-3)
       continue;
     worst = std::fmax(worst, std::fabs(double(a[i]) - double(b[i])) / size);
@@ -66,8 +74,8 @@ int main(int argc, char **argv) {
     const Results best = run(*engines[0], model);
     for (const m7emu::Engine *engine : engines) {
       const Results other = run(*engine, model);
-      const double in_double = furthest(best.in_double, other.in_double);
-      const double in_float = furthest(best.in_float, other.in_float);
+      const double in_double = furthest(best.supply, best.in_double, other.in_double);
+      const double in_float = furthest(best.supply, best.in_float, other.in_float);
       std::fprintf(stderr, "%s, %d lanes: %.1e, %.1e\n", engine->name, engine->lanes, in_double,
                    in_float);
       if (std::strcmp(engine->name, "avx2") == 0) {
