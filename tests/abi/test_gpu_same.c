@@ -124,7 +124,8 @@ enum { PAGEABLE, PINNED, ON_DEVICE, ON_STREAM, WAYS };
     }                                                                                              \
   }                                                                                                \
                                                                                                    \
-  /* The CPU's step, within single precision; a residue of what was emptied has no digits. */      \
+  /* The CPU's step, within single precision; a residue of what was emptied has no digits, and     \
+   * what nucleation leaves of the gas few: it is beside the sulfate of NS. */                              \
   static void NAME##_near(const REAL *found, const REAL *cpu) {                                    \
     double worst = 0.0;                                                                            \
     int off = 0, flags = 0;                                                                        \
@@ -132,7 +133,8 @@ enum { PAGEABLE, PINNED, ON_DEVICE, ON_STREAM, WAYS };
       const double x = (double)found[i], y = (double)cpu[i];                                       \
       if (i % N_OUT < 8 || (i % N_OUT < 34 && fabs(y) < 1e-3))                                     \
         continue;                                                                                  \
-      const double error = x == y ? 0.0 : fabs(x - y) / fmax(fabs(y), 1e-300);                     \
+      const double with = i % N_OUT == 8 ? (double)cpu[i + 1] : 0.0;                               \
+      const double error = x == y ? 0.0 : fabs(x - y) / fmax(fabs(y) + with, 1e-300);              \
       worst = fmax(worst, error);                                                                  \
       flags += i % N_OUT >= N_FIELDS && x != y;                                                    \
       off += error > engine->near;                                                                 \
