@@ -124,8 +124,8 @@ enum { PAGEABLE, PINNED, ON_DEVICE, ON_STREAM, WAYS };
     }                                                                                              \
   }                                                                                                \
                                                                                                    \
-  /* The CPU's step, within single precision; a residue of what was emptied has no digits, and     \
-   * what nucleation leaves of the gas few: it is beside the sulfate of NS. */                              \
+  /* The CPU's step, within single precision; a residue of what was emptied has no digits. The */  \
+  /* gas that nucleation leaves is compared beside the sulfate of NS. */                           \
   static void NAME##_near(const REAL *found, const REAL *cpu) {                                    \
     double worst = 0.0;                                                                            \
     int off = 0, flags = 0;                                                                        \

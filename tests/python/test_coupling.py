@@ -190,8 +190,9 @@ def test_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         **sizes,
     )
     found = run(compiled(tmp_path, "emulating", emulating))
-    # The engine's own formulas are good to some 1e-5; here no network learned any.
-    assert np.allclose(found, expected, rtol=3e-5, atol=1e-6)
+    # The engine's own formulas are good to some 1e-5, or 1e-4 where particles nucleate; no network
+    # learned any here.
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-6)
     before = np.fromfile(tmp_path / "states.bin").reshape(BLOCKS, -1)[:, 5 * KBDIM * KLEV :]
     assert not np.allclose(expected, before.ravel(), rtol=1e-2, atol=1e-6)
 
