@@ -189,7 +189,9 @@ def test_script_for_bare_machines(tmp_path: Path) -> None:
     found = json.loads(output.read_text())
     assert found["well"] == "yes"
     assert found["GPU"] == "none: simulated"
-    assert [one["real"] for one in found["checks"]] == ["float64", "float32"]
+    engines = ["native", "native-3xtf32", "native-tf32", "native-bf16"]
+    wanted = [(engine, real) for engine in engines for real in ("float64", "float32")]
+    assert sorted((one["engine"], one["real"]) for one in found["checks"]) == sorted(wanted)
     assert all(one["closure"] < 1e-6 and one["same bits"] for one in found["checks"])
     ways = {row["how"] for row in found["rows"] if row["model"] == "first"}
     assert {"on the device", "with transfers, pinned", "CPU engine, one core"} <= ways
