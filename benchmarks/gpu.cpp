@@ -262,7 +262,9 @@ std::string compare(const char *path, const char *engine, int count, bool &well)
 
   const double open = closure(start.memory, found.memory, n, start.block.timestep);
   const double allowed = sizeof(S) == 8 ? 1e-14 : 2e-6;
-  const bool near = worst < 1e-2 && double(off) < 0.01 * double(fields * n);
+  // The worst of so many is a cell near a threshold; in 3xtf32 the network's last bits differ, too.
+  const double bound = std::string(engine) == "native" ? 1e-2 : 3e-2;
+  const bool near = worst < bound && double(off) < 0.01 * double(fields * n);
   const bool good =
       same && insane == 0 && open <= allowed && (rounds || near) && flags < n / 1000 + 1;
   well = well && good;
