@@ -4,7 +4,7 @@
 // lane by lane, so a cell's bits depend neither on its neighbours nor on how many lanes there are.
 // This header has the same few operations for four sets of instructions, each in a namespace of its
 // own: AVX-512, AVX2 with FMA, vectors of 16 bytes as any processor has them, and plain scalars,
-// the form that a GPU's threads compile. The build compiles set.cpp once for each set.
+// the form that a GPU's threads compile. The build compiles set.cpp for each set.
 //
 // Products are fused with the sums that they are written into, here and not by the compiler
 // (-ffp-contract=off): bits are the same for every compiler and every set that has fused
@@ -114,7 +114,7 @@ template <class T> M7EMU_INLINE void store(T *p, T x) {
 
 constexpr int lanes = M7EMU_VECTORS * M7EMU_WIDTH / sizeof(float);
 
-// a b + c, rounded once where the set can, and c - a b.
+// a b + c, rounded once where the set can.
 template <class V> M7EMU_INLINE V fused(V a, V b, V c) {
 #if M7EMU_WIDTH == 64
   if constexpr (sizeof a[0] == sizeof(float))

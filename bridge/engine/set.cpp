@@ -1,4 +1,4 @@
-// The step of whole blocks with one set of instructions. Built once for each set (meson.build), or
+// The step of whole blocks with one set of instructions. Built once for a set (meson.build), or
 // twice: with packs of one vector, and of two, whose operations need not wait for each other. The
 // latter, M7EMU_NARROW being the other's namespace, leaves it the columns that are too few.
 #include "block.h"

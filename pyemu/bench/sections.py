@@ -263,7 +263,8 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "sets": {name: lanes(name) for name in sets()},
         "caches": _caches(),
-        "engine compiler": f"GCC {compiler()} -O3 -fno-math-errno -ffp-contract=off",
+        "engine compiler": f"GCC {compiler()} -O3 -fno-math-errno -ffp-contract=off "
+        "-fno-tree-vectorize",
         "python": platform.python_version(),
     }
     for name in ("m7emu", "numpy", "torch", "onnxruntime"):
