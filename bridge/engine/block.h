@@ -100,10 +100,10 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
     return x;
   };
   cells.gas = amount(at.h2so4);
-  M7EMU_UNROLL(32)
+  M7EMU_ROLL
   for (int i = 0; i < n_mass; ++i)
     cells.mass[i] = amount(at.mass + i * at.plane);
-  M7EMU_UNROLL(32)
+  M7EMU_ROLL
   for (int i = 0; i < n_mode; ++i)
     cells.number[i] = amount(at.number + i * at.plane);
   if (any_sign<S>(wrong) ||
@@ -127,17 +127,17 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
 template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
   M7EMU_PART(writing);
   store(at.h2so4, passage.cells.gas);
-  M7EMU_UNROLL(32)
+  M7EMU_ROLL
   for (int i = 0; i < n_mass; ++i)
     store(at.mass + i * at.plane, passage.cells.mass[i]);
-  M7EMU_UNROLL(32)
+  M7EMU_ROLL
   for (int k = 0; k < n_mode; ++k)
     store(at.number + k * at.plane, passage.cells.number[k]);
   const Sizes<Precision::size> &sizes = passage.particles.sizes;
   const auto put_if_wanted = [&at](S *field, const auto &found) {
     if (!field)
       return;
-    M7EMU_UNROLL(8)
+    M7EMU_ROLL
     for (int k = 0; k < int(sizeof found / sizeof found[0]); ++k)
       store(field + k * at.plane, to<S>(found[k]));
   };

@@ -38,8 +38,12 @@ M7EMU_INLINE void convert(const pack<From> (&from)[n], pack<To> (&into)[n]) {
     into[i] = to<To>(from[i]);
 }
 template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amounts<T> &x) {
-  convert(cells.mass, x.mass);
-  convert(cells.number, x.number);
+  M7EMU_ROLL
+  for (int i = 0; i < n_mass; ++i)
+    x.mass[i] = to<T>(cells.mass[i]);
+  M7EMU_ROLL
+  for (int k = 0; k < n_mode; ++k)
+    x.number[k] = to<T>(cells.number[k]);
 }
 
 // Scale shares of a whole, each right to float's or double's precision, so that they add up to 1 in

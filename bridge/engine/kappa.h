@@ -55,9 +55,7 @@ M7EMU_INLINE pack<T> newton(const Moist<T> &air, pack<T> reach, pack<T> kappa, p
   const R bend = reach * volume * (square * square) * R(T(1.0 / 3.0));
   // (1 - c z)/(1 + c z) for (v/v of this size)**(-c), with c = bend/(lost - bend)
   const R now = v * lost;
-  const R wide = (lost - bend) * (now + e + R(T(1.0e-30)));
-  // Bounded so that of the two products only the first is fused, with every set of instructions.
-  const R narrow = min(bend * (now - e), R(T(1.0e30)));
+  const R wide = (lost - bend) * (now + e + R(T(1.0e-30))), narrow = bend * (now - e);
   return e * (wide - narrow) / (lost * (wide + narrow));
 }
 

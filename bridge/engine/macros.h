@@ -60,6 +60,16 @@
 #define M7EMU_UNROLL(most)
 #endif
 
+// Before a loop over the whole state, which only a GPU keeps in registers: elsewhere it stays a
+// loop, as fetching its code would take longer than its work.
+#if defined(__CUDACC__) || defined(__HIPCC__)
+#define M7EMU_ROLL M7EMU_UNROLL(32)
+#elif defined(__clang__)
+#define M7EMU_ROLL _Pragma("clang loop unroll(disable)")
+#else
+#define M7EMU_ROLL M7EMU_UNROLL(1)
+#endif
+
 // Copying of bytes, which HIP's std::memcpy does not do on a GPU.
 #if defined(__HIPCC__)
 #define M7EMU_COPY __builtin_memcpy

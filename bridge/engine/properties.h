@@ -136,13 +136,11 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
   add_core<k, bc>(p, x, each, core_mass, core_volume);
   add_core<k, oc>(p, x, each, core_mass, core_volume);
   add_core<k, du>(p, x, each, core_mass, core_volume);
-  // One sum for both kinds of water, and no product that could be fused with a sum over the branch:
-  // bits would depend on the set of instructions.
   if constexpr (k >= as)
     if (switches.kappa_water) {
       const R salt = mean_mass(p, x.mass[mass_index[k][ss]], each);
-      core_mass = core_mass + max(salt, zero);
-      core_volume = core_volume + max(salt * R(p.per_density[ss]), zero);
+      core_mass = core_mass + salt;
+      core_volume = core_volume + salt * R(p.per_density[ss]);
     }
   const auto some = core_mass > R(p.least_core);
   dry.molecules[k] = molecules;
@@ -244,9 +242,7 @@ M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switch
                                   const Amounts<T> &x, const Dry<T> &dry) {
   using R = pack<T>;
   const R each = per_particle(p, x.number[k]);
-  // From 0, so that there is one product in each sum: as in `dry_particle`.
-  const R sulfate = dry.molecules[k] * R(p.dry_volume);
-  R volume = R(T(0)) + sulfate, weighted = R(T(0)) + sulfate * R(p.kappa[so4]);
+  R volume = dry.molecules[k] * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
   add_hygroscopic<k, bc>(p, x, each, volume, weighted);
   add_hygroscopic<k, oc>(p, x, each, volume, weighted);
   add_hygroscopic<k, ss>(p, x, each, volume, weighted);

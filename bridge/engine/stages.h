@@ -246,8 +246,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
     decay<T>(both * dt, kept, lost);
     const R lasting = select(acts, lost * per_both, dt);
     supply = max(course.gas + rates.production * dt, zero);
-    // Of two bare products the compiler may fuse either with the sum.
-    left = max(course.gas * kept, zero) + rates.production * lasting;
+    left = course.gas * kept + rates.production * lasting;
     left = min(max(left, zero), supply);
   };
   condense();
