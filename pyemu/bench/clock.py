@@ -30,14 +30,16 @@ TIMESTEP = 1800.0
 class Contender:
     """What takes turns with others: `seconds` times `cells` cells in calls of `block`.
 
-    `how` tells what it runs on, such as a set of instructions; `turns` bounds the rounds that it
-    takes part in, for slow ones. `elsewhere` says that another process does the work.
+    It does so several `times`, as a turn of few cells would be too short. `how` tells what it runs
+    on, such as a set of instructions; `turns` bounds the rounds that it takes part in, for slow
+    ones. `elsewhere` says that another process does the work.
     """
 
     name: str
     block: int
     cells: int
     seconds: Callable[[], float]
+    times: int = 1
     how: str = ""
     threads: int = 1
     turns: int = 1_000_000
@@ -84,7 +86,7 @@ def race(
                 if one.turns >= rounds:
                     one.seconds()
                 seconds, lost = _turn(one)
-                taken[place].append(seconds / one.cells * 1e6)
+                taken[place].append(seconds / (one.cells * one.times) * 1e6)
                 disturbed[place] += lost
     each = zip(contenders, taken, disturbed, strict=True)
     return [_cost(one, times, lost / len(times)) for one, times, lost in each]
@@ -217,15 +219,21 @@ def reference(
     return _contender(cells, name, seconds, "Fortran", threads, **given)
 
 
+_LEAST = 8192
+"""Cells of a turn: fewer are stepped several times, each time from the start."""
+
+
 def _contender(
     cells: Cells, name: str, seconds: Callable[[], float], how: str, threads: int, **given: Any
 ) -> Contender:
+    times = -(-_LEAST // cells.count)
     return Contender(
         name=Path(name).stem,
         how=how if cells.type == "double" else f"{how}, single",
         block=cells.block,
         cells=cells.count,
-        seconds=seconds,
+        times=times,
+        seconds=lambda: sum(seconds() for _ in range(times)),
         threads=threads,
         **given,
     )

@@ -228,7 +228,9 @@ def energy(plan: Plan, watch: Watch = iter) -> Found:
             one.seconds()
             rounds += 1
         used = (joules() or 0.0) - (before or 0.0)
-        rows.append({"name": one.name, "microjoules": used / (rounds * one.cells) * 1e6})
+        rows.append(
+            {"name": one.name, "microjoules": used / (rounds * one.cells * one.times) * 1e6}
+        )
     return {"rows": rows}
 
 
