@@ -19,8 +19,9 @@
 
 #if defined(__CUDACC__) || defined(__HIPCC__)
 #define M7EMU_SCALAR 1
-#define M7EMU_INLINE __device__ __forceinline__
-#define M7EMU_FUNCTION __device__ __forceinline__
+// CUDA's __forceinline__, which HIP lacks
+#define M7EMU_INLINE __device__ inline __attribute__((always_inline))
+#define M7EMU_FUNCTION M7EMU_INLINE
 #define M7EMU_OUTLINE __device__ inline __attribute__((noinline))
 #define M7EMU_TABLE __device__ constexpr
 #else
