@@ -199,3 +199,25 @@ def test_script_for_bare_machines(tmp_path: Path) -> None:
     done = subprocess.run([script, "race"], check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "gpu.sh run DIR OUTPUT.json" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("hipcc") is None, reason="hipcc is not installed")
+def test_kernels_compile_for_amd_gpus(tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "bridge" / "gpu" / "step.cpp"
+    given = {
+        "VERSION": '"0"',
+        "BLOCKS_AT_ONCE": 3,
+        "SET": "exact",
+        "FORM": "exact_form",
+        "WIDEST": 0,
+    }
+    made = subprocess.run(
+        ["hipcc", "-std=c++17", "-O1", "--offload-arch=gfx90a", "-c", "-x", "hip"]
+        + [f"-DM7EMU_{name}={value}" for name, value in given.items()]
+        + [str(source), "-o", str(tmp_path / "step.o")],
+        env=os.environ | {"HIP_PLATFORM": "amd"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr[:2000]
