@@ -109,8 +109,8 @@ class Model:
         wanted = ffi.sizeof(ffi.typeof(block).item)
         if block.struct_size != wanted:
             raise ValueError(f"struct_size is {block.struct_size}, expected {wanted}")
-        if not 0.0 < block.timestep <= 1e6:
-            raise ValueError(f"timestep = {block.timestep} s; allowed is (0, 1e6]")
+        if not 1e-3 <= block.timestep <= 1e6:
+            raise ValueError(f"timestep = {block.timestep} s; allowed is [1e-3, 1e6]")
         if block.kproma > 0 and block.klev > 0:
             with self._stream(block):
                 self._step(block)

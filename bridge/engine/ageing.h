@@ -30,9 +30,8 @@ M7EMU_FUNCTION void ageing_shares(const Parameters<T> &p, const Switches &switch
                                   pack<T> sulfate, pack<T> number, pack<T> start, pack<T> stay,
                                   pack<T> &number_share, pack<T> &mass_share) {
   using R = pack<T>;
-  const R zero = R(T(0)), one = R(T(1));
   const auto ages = (number >= R(p.ageing_number_min)) & (coat > R(T(coating_min)));
-  R coated = select(ages, sulfate / select(ages, coat, one), zero);
+  R coated = quotient(ages, sulfate, coat);
   number_share = quotient(min(coated, number), number);
   // The limited 2004 generation moves the mass of all that could be coated, as far as there is any.
   if (!(switches.limited_ageing && switches.older))

@@ -80,8 +80,37 @@ template <class S> M7EMU_INLINE void read(const S *field, pack<S> &x) {
   x = field ? load(field) : pack<S>(S(0));
 }
 
-// Read `lanes` columns; tells whether all is well with what they hold: no number out of its range,
-// nothing negative.
+// Each amount of the state, and where it is in the host's arrays.
+template <class S, class Cells, class Visit>
+M7EMU_INLINE void each_amount(const Columns<S> &at, Cells &cells, const Visit &visit) {
+  visit(at.h2so4, cells.gas);
+  M7EMU_ROLL
+  for (int i = 0; i < n_mass; ++i)
+    visit(at.mass + i * at.plane, cells.mass[i]);
+  M7EMU_ROLL
+  for (int k = 0; k < n_mode; ++k)
+    visit(at.number + k * at.plane, cells.number[k]);
+}
+
+// Take amounts below 0, and -0, as 0: a host's transport leaves them here and there. Tells whether
+// all are in their range.
+template <class S> M7EMU_OUTLINE bool lift(const Columns<S> &at, Passage<S> &passage) {
+  using R = pack<S>;
+  const R zero = R(S(0));
+  auto wrong = bits<S>(zero);
+  each_amount(at, passage.cells,
+              [&](const S *field, R &) { wrong = wrong | out_of_range<S>(load(field)); });
+  if (any_sign<S>(wrong))
+    return false;
+  each_amount(at, passage.cells, [&](const S *field, R &amount) {
+    const R given = load(field);
+    passage.negatives = passage.negatives + to<float>(only(given < zero, R(S(1))));
+    amount = max(given, zero);
+  });
+  return true;
+}
+
+// Read `lanes` columns; tells whether all numbers are in their range.
 template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &passage) {
   M7EMU_PART(reading);
   using R = pack<S>;
@@ -89,25 +118,20 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
   R given[gas];
   for (int i = 0; i < gas; ++i)
     read(at.air[i], given[i]);
-  auto wrong = out_of_range<S>(given[0]);
+  auto wrong_air = out_of_range<S>(given[0]);
   for (int i = 1; i < gas; ++i)
-    wrong = wrong | out_of_range<S>(given[i]);
+    wrong_air = wrong_air | out_of_range<S>(given[i]);
   State<S> &cells = passage.cells;
-  const auto amount = [&wrong](const S *field) {
-    const R x = load(field);
+  auto wrong = wrong_air;
+  each_amount(at, cells, [&wrong](const S *field, R &amount) {
+    amount = load(field);
     // Of what is not negative the exponent need not be cut out.
-    wrong = wrong | bits<S>(x) | (bits<S>(x) + decltype(wrong)(limit_bits<S>::overflow));
-    return x;
-  };
-  cells.gas = amount(at.h2so4);
-  M7EMU_ROLL
-  for (int i = 0; i < n_mass; ++i)
-    cells.mass[i] = amount(at.mass + i * at.plane);
-  M7EMU_ROLL
-  for (int i = 0; i < n_mode; ++i)
-    cells.number[i] = amount(at.number + i * at.plane);
-  if (any_sign<S>(wrong) ||
-      any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
+    wrong = wrong | bits<S>(amount) | (bits<S>(amount) + decltype(wrong)(limit_bits<S>::overflow));
+  });
+  passage.negatives = pack<float>(0.0f);
+  if (any_sign<S>(wrong) && (any_sign<S>(wrong_air) || !lift(at, passage)))
+    return false;
+  if (any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
     return false;
   convert(cells, passage.seen);
 
@@ -118,7 +142,7 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
   air.relative_humidity = within(given[relative_humidity]);
   air.cloud_fraction = within(given[cloud_fraction]);
   air.production = to<double>(given[production]);
-  air.forest_fraction = to<double>(given[forest_fraction]);
+  air.forest_fraction = within(given[forest_fraction]);
   air.boundary_layer = to<double>(given[boundary_layer]);
   passage.guard = Guard();
   return true;
@@ -126,13 +150,7 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
 
 template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
   M7EMU_PART(writing);
-  store(at.h2so4, passage.cells.gas);
-  M7EMU_ROLL
-  for (int i = 0; i < n_mass; ++i)
-    store(at.mass + i * at.plane, passage.cells.mass[i]);
-  M7EMU_ROLL
-  for (int k = 0; k < n_mode; ++k)
-    store(at.number + k * at.plane, passage.cells.number[k]);
+  each_amount(at, passage.cells, [](S *field, const pack<S> &amount) { store(field, amount); });
   const Sizes<Precision::size> &sizes = passage.particles.sizes;
   const auto put_if_wanted = [&at](S *field, const auto &found) {
     if (!field)
@@ -153,8 +171,8 @@ struct Findings {
   std::int32_t negatives[lanes];
 };
 
-// Columns with something to mend: too few of them, numbers out of range, negative amounts. They are
-// copied, the lanes beyond the last repeating it, and what is wrong replaced.
+// Columns with something to mend: too few of them, numbers out of range. They are copied, the lanes
+// beyond the last repeating it, and what is wrong replaced.
 template <class S> struct Mended {
   enum { n_output = n_input + 2 * (n_mode + n_soluble) };
   alignas(64) S value[n_output][lanes];
@@ -246,18 +264,21 @@ template <class T> M7EMU_INLINE void clear(T *field, std::size_t at, int count) 
 
 // What became of the cells; `foreseen`, whether errors are; `mended` is null where nothing was.
 template <class S, class Block>
-M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Guard &guard,
+M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const Passage<S> &passage,
                            bool foreseen, const Findings *mended) {
-  if (!mended && !foreseen && !any(guard.excess > pack<float>(0.0f))) { // most blocks
+  const Guard &guard = passage.guard;
+  if (!mended && !foreseen &&
+      !any(max(guard.excess, passage.negatives) > pack<float>(0.0f))) { // most blocks
     static_assert(M7EMU_FLAG_FINE == 0);
     clear(block.flag, at, count);
     clear(block.uncertainty, at, count);
     clear(block.negatives, at, count);
     return;
   }
-  alignas(64) float excess[lanes], error[lanes];
+  alignas(64) float excess[lanes], error[lanes], negatives[lanes];
   store(excess, guard.excess);
   store(error, guard.error);
+  store(negatives, passage.negatives);
   for (int i = 0; i < count; ++i) {
     const std::size_t cell = at + static_cast<std::size_t>(i);
     const bool valid = !mended || mended->valid[i];
@@ -269,7 +290,8 @@ M7EMU_FUNCTION void report(const Block &block, std::size_t at, int count, const 
     if (block.uncertainty)
       block.uncertainty[cell] = valid ? S(error[i]) : S(1);
     if (block.negatives)
-      block.negatives[cell] = mended ? mended->negatives[i] : 0;
+      block.negatives[cell] =
+          mended ? mended->negatives[i] : static_cast<std::int32_t>(negatives[i]);
   }
 }
 
@@ -312,7 +334,7 @@ M7EMU_FUNCTION void mend_and_step(const Program &program, const Block &block, st
   advance(program, block.timestep, &passage, 1);
   put(passage, mended.columns);
   mended.put_back(columns, count);
-  report<S>(block, at, count, passage.guard, program.self_error != nullptr, &mended.findings);
+  report<S>(block, at, count, passage, program.self_error != nullptr, &mended.findings);
 }
 
 // The step of `count` cells, `lanes` at most, by themselves.
@@ -327,7 +349,7 @@ M7EMU_FUNCTION void step_lanes(const Program &program, const Block &block, std::
   }
   advance(program, block.timestep, &passage, 1);
   put(passage, columns);
-  report<S>(block, at, count, passage.guard, program.self_error != nullptr, nullptr);
+  report<S>(block, at, count, passage, program.self_error != nullptr, nullptr);
 }
 
 } // namespace M7EMU_SET

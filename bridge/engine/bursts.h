@@ -90,7 +90,7 @@ M7EMU_FUNCTION pack<float> ceiling(const Burst &burst, pack<float> above, pack<f
   for (int i = 0; i < 3; ++i) {
     const R change = many - few;
     const auto apart = change > R(1.0e-6f);
-    const R share = select(apart, many - least, R(0.0f)) / select(apart, change, R(1.0f));
+    const R share = quotient(apart, many - least, change);
     at = below + (above - below) * share;
     form_freely(burst, at, rate, cluster, molecules);
     const auto inside = cluster >= least;

@@ -63,7 +63,7 @@ template <class T, int n> M7EMU_INLINE void normalise(pack<T> (&share)[n]) {
 template <class T> M7EMU_INLINE pack<T> quotient(pack<T> x, pack<T> y) {
   using R = pack<T>;
   const auto some = y > R(T(1.0e-30));
-  return select(some, x / select(some, y, R(T(1))), R(T(0)));
+  return quotient(some, x, y);
 }
 
 } // namespace M7EMU_SET

@@ -20,9 +20,9 @@ M7EMU_FUNCTION void colliding(const Parameters<T> &p, const pack<T> (&radius)[n_
                               pack<T> (&valid)[n_mode]) {
   using R = pack<T>;
   for (int k = 0; k < n_mode; ++k)
-    valid[k] = select((number[k] > R(p.kernel_number_min)) & (radius[k] > R(p.kernel_radius_min)) &
-                          (density[k] > R(T(density_min))),
-                      R(T(1)), R(T(0)));
+    valid[k] = only((number[k] > R(p.kernel_number_min)) & (radius[k] > R(p.kernel_radius_min)) &
+                        (density[k] > R(T(density_min))),
+                    R(T(1)));
 }
 
 // Kernels of all pairs [cm3 s-1] at the count median radii [cm]; 0 where either mode is empty.

@@ -70,7 +70,7 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
   const R per_total = quotient(one, total);
   if (switches.older) {
     const auto acts = (total > zero) & (gas > R(1.0e-10));
-    clear = select(acts, min(total * gas * dt, R(euler_limit) * gas), zero);
+    clear = only(acts, min(total * gas * dt, R(euler_limit) * gas));
     gas = gas - clear;
   } else {
     const auto acts = total > R(1.0e-10);
@@ -80,14 +80,14 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
     R left = gas * kept + air.production * lost * per_total;
     left = min(max(left, zero), supply);
     const R open = one - air.cloud_fraction;
-    clear = select(acts, open * (supply - left), zero);
-    cloudy = select(acts, air.cloud_fraction * supply, zero);
+    clear = only(acts, open * (supply - left));
+    cloudy = only(acts, air.cloud_fraction * supply);
     gas = select(acts, open * left, supply);
   }
   const R amount = clear * per_total;
   for (int j = 0; j < n_mode; ++j) {
     const int k = cloud_order[j];
-    const R take = select(sink[k] > zero, cloudy, zero);
+    const R take = only(sink[k] > zero, cloudy);
     cloudy = cloudy - take;
     condensed[k] = to<S>(sink[k] * amount + take);
   }

@@ -43,6 +43,12 @@ template <class T> using mask = bool;
 template <class T> M7EMU_INLINE T select(bool m, T a, T b) {
   return m ? a : b;
 }
+template <class T> M7EMU_INLINE T only(bool m, T x) {
+  return m ? x : T(0);
+}
+template <class T> M7EMU_INLINE T quotient(bool m, T x, T y) {
+  return m ? x / y : T(0);
+}
 template <class T> M7EMU_INLINE T min(T a, T b) {
   return a < b ? a : b;
 }
@@ -272,6 +278,18 @@ M7EMU_INLINE __m512 choose(unsigned m, __m512 a, __m512 b) {
 M7EMU_INLINE __m512d choose(unsigned m, __m512d a, __m512d b) {
   return _mm512_mask_blend_pd(static_cast<__mmask8>(m), b, a);
 }
+M7EMU_INLINE __m512 kept(unsigned m, __m512 a) {
+  return _mm512_maskz_mov_ps(static_cast<__mmask16>(m), a);
+}
+M7EMU_INLINE __m512d kept(unsigned m, __m512d a) {
+  return _mm512_maskz_mov_pd(static_cast<__mmask8>(m), a);
+}
+M7EMU_INLINE __m512 divided(unsigned m, __m512 a, __m512 b) {
+  return _mm512_maskz_div_ps(static_cast<__mmask16>(m), a, b);
+}
+M7EMU_INLINE __m512d divided(unsigned m, __m512d a, __m512d b) {
+  return _mm512_maskz_div_pd(static_cast<__mmask8>(m), a, b);
+}
 M7EMU_INLINE __m512 smaller(__m512 a, __m512 b) {
   return _mm512_min_ps(a, b);
 }
@@ -300,6 +318,9 @@ M7EMU_INLINE __m512d root(__m512d a) {
 #else
 template <class M, class V> M7EMU_INLINE V choose(M m, V a, V b) {
   return m ? a : b;
+}
+template <class M, class V> M7EMU_INLINE V kept(M m, V a) {
+  return reinterpret_cast<V>(reinterpret_cast<M>(a) & m);
 }
 #if M7EMU_WIDTH == 32
 M7EMU_INLINE __m256 smaller(__m256 a, __m256 b) {
@@ -371,6 +392,23 @@ template <class T> M7EMU_INLINE pack<T> select(mask<T> m, pack<T> a, pack<T> b) 
   pack<T> r;
   M7EMU_EACH(pack<T>::parts, r.part[i] = choose(m.part[i], a.part[i], b.part[i]));
   return r;
+}
+
+// x in the lanes of m, 0 in others.
+template <class T> M7EMU_INLINE pack<T> only(mask<T> m, pack<T> x) {
+  M7EMU_TALLY(T, other);
+  M7EMU_EACH(pack<T>::parts, x.part[i] = kept(m.part[i], x.part[i]));
+  return x;
+}
+// x/y in the lanes of m, 0 in others, where nothing is divided.
+template <class T> M7EMU_INLINE pack<T> quotient(mask<T> m, pack<T> x, pack<T> y) {
+#if M7EMU_WIDTH == 64
+  M7EMU_TALLY(T, divide);
+  M7EMU_EACH(pack<T>::parts, x.part[i] = divided(m.part[i], x.part[i], y.part[i]));
+  return x;
+#else
+  return only(m, x / select(m, y, pack<T>(T(1))));
+#endif
 }
 
 template <class T> M7EMU_INLINE bool any(mask<T> m) {

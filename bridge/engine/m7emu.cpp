@@ -76,9 +76,9 @@ template <class Block> std::int32_t check(const m7emu_model *model, const Block 
   if (block->kproma < 0 || block->kproma > block->kbdim)
     return fail(bad, "m7emu_step: kproma is %d, expected 0 to kbdim, which is %d",
                 static_cast<int>(block->kproma), static_cast<int>(block->kbdim));
-  if (!(block->timestep > 0.0 && block->timestep <= 1.0e6))
-    return fail(bad, "m7emu_step: timestep is %g s, expected above 0 and up to 1e6",
-                block->timestep);
+  // Far shorter ones, such as what an unset variable holds, would overflow in single precision.
+  if (!(block->timestep >= 1.0e-3 && block->timestep <= 1.0e6))
+    return fail(bad, "m7emu_step: timestep is %g s, expected 1e-3 to 1e6", block->timestep);
   if (block->kproma == 0 || block->klev == 0)
     return M7EMU_OK;
   const struct {

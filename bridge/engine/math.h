@@ -191,7 +191,7 @@ M7EMU_INLINE pack<double> cube_root(pack<double> x) {
   g = g + g * e * (R(1.0 / 3.0) + e * (R(2.0 / 9.0) + e * R(14.0 / 81.0)));
   e = R(1.0) - a * g * g * g;
   g = g + g * e * (R(1.0 / 3.0) + e * (R(2.0 / 9.0) + e * R(14.0 / 81.0)));
-  return select(x > R(1.0e-250), a * g * g, R(0.0));
+  return only(x > R(1.0e-250), a * g * g);
 }
 // In float the guess is mended by a minimax polynomial of x g**3, and the root once more:
 // x**(1/3) = x g**2 (1 + 2/3 e).
@@ -203,7 +203,7 @@ M7EMU_INLINE pack<float> cube_root(pack<float> x) {
   g = g * (R(1.55577324f) + c * (R(-0.776832036f) + c * R(0.221063701f)));
   const R root = a * (g * g);
   const R e = R(1.0f) - root * g;
-  return select(x > R(1.0e-36f), root + root * R(2.0f / 3.0f) * e, R(0.0f));
+  return only(x > R(1.0e-36f), root + root * R(2.0f / 3.0f) * e);
 }
 
 // x**(-1/3) of a positive normal number.

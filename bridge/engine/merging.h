@@ -35,7 +35,7 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
   grown = grown & (size > R(p.least_size[k]));
   if (!any(grown))
     return false;
-  R mean = volume / select(grown, count, one);
+  R mean = quotient(grown, volume, count);
   const R third = R(T(1.0 / 3.0) * p.per_ln_sigma[k]);
   const R t = zero - log_of<T>(select(grown, size, one)) * third;
   // Parts of a log-normal below and above the upper edge.

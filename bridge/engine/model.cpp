@@ -6,9 +6,13 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <locale.h>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <new>
 #include <set>
+
+#define JSON_ASSERT(condition) static_cast<void>(0) // a library does not end its host
+#include <nlohmann/json.hpp>
 
 #include "water.h"
 
@@ -16,6 +20,21 @@ namespace m7emu {
 namespace {
 
 using json = nlohmann::json;
+
+// While there is one, this thread reads and writes numbers with a point, whatever the host's
+// locale.
+class PlainNumbers {
+  const locale_t plain = newlocale(LC_ALL_MASK, "C", locale_t(0)), before;
+
+public:
+  PlainNumbers() : before(plain ? uselocale(plain) : throw std::bad_alloc()) {}
+  ~PlainNumbers() {
+    uselocale(before);
+    freelocale(plain);
+  }
+  PlainNumbers(const PlainNumbers &) = delete;
+  PlainNumbers &operator=(const PlainNumbers &) = delete;
+};
 
 constexpr int format_version = 2;
 constexpr std::uint64_t most_strides = 1000; // of a stage, and stages of a step
@@ -888,6 +907,7 @@ Linear Model::linear(const float *weight, const float *bias, int outputs, int in
 }
 
 void read_model(const char *path, Model &model) {
+  const PlainNumbers plain;
   Reader(path, model).read();
 }
 

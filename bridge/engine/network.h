@@ -329,10 +329,10 @@ M7EMU_OUTLINE void evaluate(const Network &network, const pack<float> *feature,
   for (int i = 0; i < network.n_features; ++i) {
     const R x = feature[network.feature[i]];
     const auto here = present[network.feature[i]] > zero;
-    z[i] = select(here, (x - R(network.feature_mean[i])) * R(network.feature_per_scale[i]), zero);
+    z[i] = only(here, (x - R(network.feature_mean[i])) * R(network.feature_per_scale[i]));
     const R beyond = max(R(network.feature_low[i]) - x, x - R(network.feature_high[i])) *
                      R(network.feature_per_range[i]);
-    guard.excess = max(guard.excess, select(here, beyond, zero));
+    guard.excess = max(guard.excess, only(here, beyond));
   }
 #if defined(M7EMU_FEW)
   const bool few = guard.cells <= lanes / 2;

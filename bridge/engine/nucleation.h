@@ -159,8 +159,8 @@ M7EMU_INLINE void limit(const Switches &switches, pack<float> temperature, pack<
     inside = inside & (gas >= R(float(gas_min))) & (saturation >= R(float(saturation_min))) &
              (temperature >= R(float(temperature_min))) &
              (temperature <= R(float(temperature_max)));
-  rate = select(inside, rate, R(0.0f));
-  molecules = select(inside, molecules, R(0.0f));
+  rate = only(inside, rate);
+  molecules = only(inside, molecules);
 }
 
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
@@ -239,7 +239,7 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   const R zero = R(0.0f), one = R(1.0f), dt = R(static_cast<float>(timestep));
   taken = formed = D(0.0);
   const R clear = switches.older ? one : to<float>(D(1.0) - air.cloud_fraction);
-  const R within = select(clear > zero, to<float>(gas) / select(clear > zero, clear, one), zero);
+  const R within = quotient(clear > zero, to<float>(gas), clear);
   const bool binary = switches.vehkamaki && (network ? cells_evaluate_together || any(within > zero)
                                                      : any(ln_gas(within) > nucleation_bound(air)));
   if (!binary && switches.organic == Settings::no_organic)
@@ -248,13 +248,12 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   R rate = zero, molecules = zero;
   if (binary && network)
     learned_nucleation(*network, switches, to<float>(air.temperature), humidity, within,
-                       to<float>(select(gas > D(0.0), D(1.0), D(0.0))), rate, molecules, guard);
+                       to<float>(only(gas > D(0.0), D(1.0))), rate, molecules, guard);
   else if (binary)
     vehkamaki(switches, air.temperature, humidity, within, rate, molecules);
   R loss = molecules * rate;
   if (!switches.older && switches.organic != Settings::no_organic) {
-    const R inside =
-        select(to<float>(air.boundary_layer) > R(0.5f), to<float>(air.forest_fraction), zero);
+    const R inside = only(to<float>(air.boundary_layer) > R(0.5f), to<float>(air.forest_fraction));
     const bool kinetic = switches.organic == Settings::kinetic;
     const R some =
         min(within, R(1.0e20f)); // beyond all gas there can be: its square fits into float
@@ -269,8 +268,8 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   const R wanted = dt * loss / slowed;
   // All of the gas to its last digit, where there is not as much as wanted.
   const R most = select(wanted < within, wanted * clear, R(1.01f) * to<float>(gas));
-  taken = min(to<double>(select(forms, most, zero)), gas);
-  formed = to<double>(to<float>(taken) * (rate / select(forms, loss, one)));
+  taken = min(to<double>(only(forms, most)), gas);
+  formed = to<double>(to<float>(taken) * quotient(forms, rate, loss));
 }
 
 } // namespace M7EMU_SET

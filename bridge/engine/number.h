@@ -27,16 +27,16 @@ template <class T>
 M7EMU_FUNCTION Shares<T> coagulate_number(const Parameters<T> &p, T timestep, pack<T> start,
                                           pack<T> a, pack<T> b, pack<T> per_b) {
   using R = pack<T>;
-  const R zero = R(T(0)), one = R(T(1)), least = R(T(loss_min));
+  const R one = R(T(1)), least = R(T(loss_min));
   R left, lost;
   decay<T>(b * R(timestep), left, lost);
   const auto others = b >= least;
   const auto acts = start > R(p.equation_number_min);
   const R u = select(others, lost * per_b, R(timestep));
-  const R self = select(acts & (others | (a >= least)), a * start * u, zero);
+  const R self = only(acts & (others | (a >= least)), a * start * u);
   const R part = one / (one + self);
   const auto both = acts & others;
-  return {select(both, left, one) * part, select(both, lost, zero) * part, self * part};
+  return {select(both, left, one) * part, only(both, lost) * part, self * part};
 }
 
 // x - 2 tanh(x/2) over x**3, in powers of x**2
@@ -54,14 +54,14 @@ M7EMU_FUNCTION Shares<T> coagulate_new_number(const Parameters<T> &p, const Swit
                                               pack<T> total, pack<T> a, pack<T> b, pack<T> per_b) {
   using R = pack<T>;
   Shares<T> shares = coagulate_number(p, timestep, total, a, b, per_b);
-  const R zero = R(T(0)), one = R(T(1)), two = R(T(2)), least = R(T(loss_min)), dt = R(timestep);
+  const R one = R(T(1)), two = R(T(2)), least = R(T(loss_min)), dt = R(timestep);
   const R c = fresh * R(T(1) / timestep);
   const auto steady = c >= R(T(source_min));
   if (!any(steady))
     return shares;
   const auto together = b >= least;
   const auto fed = steady & (total > R(p.equation_number_min)) & (together | (a >= least));
-  const R per_total = select(fed, one / select(fed, total, one), zero);
+  const R per_total = quotient(fed, one, total);
   const R old = start * per_total, fresh_share = fresh * per_total;
   const R by_others = min(b, R(T(fastest_loss))), within = a * start;
   const R q = select(fed, sqrt(by_others * by_others + R(T(4)) * a * c), one);
@@ -79,10 +79,10 @@ M7EMU_FUNCTION Shares<T> coagulate_new_number(const Parameters<T> &p, const Swit
   R after = min((slow * old + two * t * c * per_total) * per_speed, one);
   if (!switches.source_coagulation) {
     const auto acts = together | (within * old >= c * per_total);
-    gone = select(acts, gone, zero);
+    gone = only(acts, gone);
     after = select(acts, after, one);
   }
-  const R inter = gone * select(together, b / select(fed, a * total + b, one), zero);
+  const R inter = gone * quotient(fed & together, b, a * total + b);
   shares.after = select(fed, after, shares.after);
   shares.inter = select(fed, inter, shares.inter);
   shares.intra = select(fed, gone - inter, shares.intra);
@@ -105,7 +105,7 @@ M7EMU_FUNCTION pack<T> hidden_collisions(const Parameters<T> &p, T timestep, pac
             select(insoluble > one, reach * soluble / (two + reach * soluble), one);
   mixed = min(two * insoluble * mixed / (two + reach * (soluble + insoluble)), insoluble);
   const auto acts = (inter > zero) & (soluble > insoluble) & (insoluble > R(p.few_insoluble));
-  return select(acts, min(mixed * coating, R(T(0.95)) * intra), zero);
+  return only(acts, min(mixed * coating, R(T(0.95)) * intra));
 }
 
 } // namespace M7EMU_SET

@@ -39,14 +39,14 @@ template <class T> struct Droplets {
 template <class T> M7EMU_INLINE pack<T> per_particle(const Parameters<T> &p, pack<T> number) {
   using R = pack<T>;
   const auto some = number > R(p.number_min);
-  return select(some, R(T(1)) / select(some, number, R(T(1))), R(T(0)));
+  return quotient(some, R(T(1)), number);
 }
 
 // Amount of a component per particle, 0 where it is below its threshold (section 7).
 template <class T>
 M7EMU_INLINE pack<T> mean_mass(const Parameters<T> &p, pack<T> mass, pack<T> each) {
   using R = pack<T>;
-  return select(mass > R(p.mass_min), mass, R(T(0))) * each;
+  return only(mass > R(p.mass_min), mass * each);
 }
 
 template <int k, int species, class T>
@@ -98,13 +98,13 @@ M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switch
   salt.any = any(here);
   if (!salt.any)
     return;
-  salt.present = select(here, one, zero);
+  salt.present = only(here, one);
   R mass = zero, volume = zero;
   if (k == cs && !switches.reset_seasalt_sums) {
     // What the 2012 code forgot to reset: the sums of an AS mode that held sea salt.
     const auto leaks =
         (x.mass[ss_as] > R(T(least_salt))) & (x.number[as] > R(T(least_salt_number)));
-    add_total<as>(p, x, select(leaks, one, zero), mass, volume);
+    add_total<as>(p, x, only(leaks, one), mass, volume);
   }
   add_total<k>(p, x, one, mass, volume);
   const R sodium = sea_salt * R(T(1.0 / molar_mass_nacl));
@@ -144,10 +144,10 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
     }
   const auto some = core_mass > R(p.least_core);
   dry.molecules[k] = molecules;
-  dry.core_mass[k] = select(some, core_mass, zero);
-  dry.core_volume[k] = select(some, core_volume, zero);
+  dry.core_mass[k] = only(some, core_mass);
+  dry.core_volume[k] = only(some, core_volume);
   R volume = molecules * R(p.dry_volume) + dry.core_volume[k];
-  volume = select(molecules > R(p.least_acid), volume, zero);
+  volume = only(molecules > R(p.least_acid), volume);
   if constexpr (k >= as) {
     if (!switches.kappa_water) {
       Salt<T> &salt = dry.salt[k];
@@ -203,7 +203,7 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
   R mass = droplet + dry.core_mass[k];
   // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
   R water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));
-  volume = select(sized, volume, zero);
+  volume = only(sized, volume);
   R space = volume; // what `mass` fills
   if constexpr (k >= as) {
     const Salt<T> &salt = dry.salt[k];
@@ -249,7 +249,7 @@ M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switch
   add_hygroscopic<k, du>(p, x, each, volume, weighted);
   const auto some = volume > R(p.hygroscopic_volume_min);
   const R whole = switches.kappa_full_volume ? dry.volume[k] : volume;
-  return select(some, weighted / select(some, whole, R(T(1))), R(T(0)));
+  return quotient(some, weighted, whole);
 }
 
 // The whole dry particle grows by its mean kappa (section 8.4).
@@ -264,7 +264,7 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
   const R kappa = mean_kappa<k>(p, switches, x, dry);
   const R growth =
       min(kappa * solve_growth(air, air.kelvin / max(radius, least), kappa), R(T(most_growth)));
-  const R taken = select(sized, growth * dry.volume[k], R(T(0)));
+  const R taken = only(sized, growth * dry.volume[k]);
   const R volume = dry.volume[k] + taken;
   const R mass = dry.molecules[k] * R(p.dry_mass) + dry.core_mass[k] + taken;
   sizes.dry_radius[k] = radius;
@@ -281,7 +281,7 @@ M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &swi
                                 const Sizes<T> &sizes, pack<double> virtual_molecules,
                                 pack<double> &water) {
   using R = pack<double>;
-  const R zero = R(0.0), least = R(least_moist_radius);
+  const R least = R(least_moist_radius);
   Dry<double> dry;
   dry_particle<k>(p, switches, x, virtual_molecules, dry);
   const R radius = median_radius(p, k, dry.volume[k]);
@@ -290,7 +290,7 @@ M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &swi
   const R whole = kappa * dry.volume[k] * x.number[k] * R(1.0e-9);
   const auto grows = (radius > least) & (whole > R(1.0e-60));
   const R start = to<double>(sizes.water[k]) / select(grows, whole, R(1.0));
-  water = select(grows, whole * newton(air, reach, kappa, start), zero);
+  water = only(grows, whole * newton(air, reach, kappa, start));
 }
 
 // Size and density of insoluble mode k, which takes up no water (section 7).
@@ -303,7 +303,7 @@ M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> 
   add_core<k, bc>(p, x, each, mass, volume);
   add_core<k, oc>(p, x, each, mass, volume);
   add_core<k, du>(p, x, each, mass, volume);
-  volume = select(volume > R(p.insoluble_volume_min[k - ki]), volume, R(T(0)));
+  volume = only(volume > R(p.insoluble_volume_min[k - ki]), volume);
   sizes.density[k] = quotient(mass, volume);
   sizes.wet_radius[k] = median_radius(p, k, volume);
 }

@@ -48,7 +48,7 @@ template <class S, class Block> void step_block(const Program &program, const Bl
     advance(program, block.timestep, passage, waiting);
     for (int i = 0; i < waiting; ++i) {
       put(passage[i], columns[i]);
-      report<S>(block, place[i], lanes, passage[i].guard, program.self_error != nullptr, nullptr);
+      report<S>(block, place[i], lanes, passage[i], program.self_error != nullptr, nullptr);
     }
     waiting = 0;
   };

@@ -119,7 +119,7 @@ M7EMU_INLINE Slow<T> few(const Parameters<T> &p, pack<T> h, pack<T> number, pack
   using R = pack<T>;
   const R own = a * number, x = (own + b) * h;
   const R share = R(T(1)) / (x + R(T(1)) / (R(T(1)) + R(T(0.5)) * x));
-  const R acts = select(number > R(p.equation_number_min), share * h, R(T(0)));
+  const R acts = only(number > R(p.equation_number_min), share * h);
   return {min((own + b) * acts, R(T(1))), own * acts, acts};
 }
 
@@ -177,7 +177,7 @@ M7EMU_FUNCTION void settle(const Parameters<T> &p, const Switches &switches, con
     if (switches.older)
       continue;
     // The dry radius when the mean is at the middle; the part of the mode above the upper edge.
-    const R grown = cube_root(middle * select(sized, number / select(sized, volume, one), zero));
+    const R grown = cube_root(middle * quotient(sized, number, volume));
     const R radius =
         select(sized, sizes.dry_radius[k] * grown, R(p.radius_factor[k]) * cube_root(middle));
     const R t = log_of<T>(R(p.upper_radius[k]) / max(radius, R(T(1.0e-12)))) * R(p.per_ln_sigma[k]);
@@ -231,8 +231,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   const R total =
       (((sink[ks] + sink[as]) + (sink[cs] + sink[ki])) + (sink[ai] + sink[ci])) + sink[ns];
   const auto acts = total > R(T(least_sink));
-  const R both = select(acts, total + rates.cloud_rate, zero);
-  const R per_both = select(acts, one / select(acts, both, one), zero);
+  const R both = only(acts, total + rates.cloud_rate);
+  const R per_both = quotient(acts, one, both);
 
   // How long it is. A stage that is over stands still in the caller; it needs a length only.
   const R to_go = max(R(T(clock.strides)) - course.done, zero);
@@ -287,20 +287,20 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
       auto inside = rate >= R(T(rate_min));
       if (switches.older)
         inside = inside & (mean >= R(T(gas_min)));
-      rate = select(inside, rate, zero);
+      rate = only(inside, rate);
       const auto large = cluster >= R(T(cluster_min));
       const auto much =
           rate * each * rates.clear * R(clock.usual) > R(T(0.5 * burst_share)) * supply;
-      course.bursts = select(inside & ((cluster < R(T(cluster_min))) | much), one, zero);
-      rate = select(large, rate, zero);
+      course.bursts = only(inside & ((cluster < R(T(cluster_min))) | much), one);
+      rate = only(large, rate);
       loss = rate * each;
     }
   }
   if (switches.organic != Settings::no_organic) {
-    const R inside =
-        select(to<T>(air.boundary_layer) > R(T(0.5)), to<T>(air.forest_fraction), zero);
+    const R inside = only(to<T>(air.boundary_layer) > R(T(0.5)), to<T>(air.forest_fraction));
     const bool kinetic = switches.organic == Settings::kinetic;
-    const R more = kinetic ? R(T(3.86e-13)) * inside * mean * mean : R(T(1.0e-6)) * inside * mean;
+    const R some = min(mean, R(T(1.0e20))); // as in `nucleate`
+    const R more = kinetic ? R(T(3.86e-13)) * inside * some * some : R(T(1.0e-6)) * inside * some;
     loss = loss + (kinetic ? R(T(2)) : one) * more;
     rate = rate + more;
   }
@@ -308,8 +308,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   const auto forms = (loss > zero) & (supply > zero);
   if (any(forms)) {
     const R rest = select(forms, supply / select(forms, supply + loss, one), one);
-    fresh_gas = select(forms, loss * rest, zero);
-    formed = fresh_gas * rate * rates.clear * dt / select(forms, loss, one);
+    fresh_gas = only(forms, loss * rest);
+    formed = fresh_gas * quotient(forms, rate * rates.clear * dt, loss);
     left = left * rest;
     taken = taken * rest;
   }
@@ -323,7 +323,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
     R cloudy = amount * rates.cloud_rate;
     for (int j = 0; j < n_mode; ++j) {
       const int k = cloud_order[j];
-      const R take = select(sink[k] > zero, cloudy, zero);
+      const R take = only(sink[k] > zero, cloudy);
       cloudy = cloudy - take;
       condensed[k] = condensed[k] + take;
     }
@@ -350,7 +350,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
 
   // NS, and what nucleates at a steady rate c: n' = c - a n**2 - b n, as section 12 iii solves it.
   const R all_ns = number[ns] + formed;
-  const R collide = select(all_ns > R(p.kernel_number_min), one, zero);
+  const R collide = only(all_ns > R(p.kernel_number_min), one);
   const R half_kernel = R(T(0.5)) * rates.template between<ns, ns>() * sqrt(size) * collide;
   const R ns_ks = rates.template between<ns, ks>() * number[ks],
           ns_as = rates.template between<ns, as>() * number[as];
@@ -372,8 +372,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   const R own = half_kernel * R(T(0.5)) * (number[ns] + max(all_ns - vanished, zero));
   const R losses = own + rate_b;
   const auto moves = (all_ns > R(p.equation_number_min)) & (losses > zero);
-  const R gone = select(moves, vanished / select(moves, all_ns, one), zero);
-  const R per_rate = select(moves, gone / select(moves, losses, one), zero);
+  const R gone = quotient(moves, vanished, all_ns);
+  const R per_rate = quotient(moves, gone, losses);
   const R intra = own * per_rate;
 
   // Collisions within NS that count as such with insoluble particles (hidden_collisions, for short
@@ -390,8 +390,8 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
       (most > zero) & (all_ns + number[ks] > insoluble) & (insoluble > R(p.few_insoluble));
   // Nothing is divided that is not wanted: the quotient may overflow, which traps.
   const auto short_of = needed < most * has;
-  const R extra = select(hidden & (has > zero),
-                         select(short_of, needed / select(short_of, has, one), most), zero);
+  const R extra =
+      only(hidden & (has > zero), select(short_of, needed / select(short_of, has, one), most));
   const R hits = per_rate * others, more = extra * per_insoluble;
   const R ns_to_ki = ns_ki * hits + more * ki_number, ns_to_ai = ns_ai * hits + more * number[ai];
   const R ns_to_ci = ns_ci * hits + more * number[ci];
@@ -425,7 +425,7 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
   for (int k = 0; k < n_insoluble; ++k) {
     const R now = course.number(ki + k);
     const auto ages = (now >= R(p.ageing_number_min)) & (rates.coat[k] > R(T(coating_min)));
-    const R joins = select(ages, min(on[k] * rates.per_coat[k], now), zero);
+    const R joins = only(ages, min(on[k] * rates.per_coat[k], now));
     aged[k] = quotient(joins, now);
     course.lose(ki + k, aged[k]);
     course.gained[ks + k] = course.gained[ks + k] + joins;
@@ -469,11 +469,11 @@ M7EMU_FUNCTION void stride(const Parameters<T> &p, const Switches &switches, con
     // every step of M7, it ends settled.
     const R over = volume - R(p.middle[k]) * now, gap = (R(p.middle[k]) - rates.settled[k]) * now;
     const auto falling = (gap > R(T(1.0e-25))) & (over < often * gap);
-    const R times = select(falling, over, zero) / select(falling, gap, one);
+    const R times = quotient(falling, over, gap);
     const R nearest = (times + R(real_traits<T>::round)) - R(real_traits<T>::round);
     const R falls = select(nearest > times, nearest, nearest + one);
     R out = select(falling, falls * gap, over + gap);
-    out = select(grown_out, out * rates.excess[k], zero);
+    out = only(grown_out, out * rates.excess[k]);
     const R share = min(quotient(out, edge * now), one);
     merges.leaves[k] = select(share < one, min(quotient(out, volume), one), one);
     course.gained[k + 1] = course.gained[k + 1] + now * share;
@@ -503,7 +503,7 @@ M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, 
     all = all + of_gas[1 + k];
   }
   const auto some = all > D(1.0e-30);
-  const D per_all = select(some, D(1.0) / select(some, all, D(1.0)), D(0.0));
+  const D per_all = quotient(some, D(1.0), all);
   for (int i = 0; i <= n_soluble; ++i)
     of_gas[i] = of_gas[i] * per_all;
   of_gas[0] = select(some, of_gas[0], D(1.0));
@@ -622,11 +622,11 @@ M7EMU_FUNCTION void stage(const Parameters<T> &p, const Switches &switches, doub
   for (int k = ks; k <= as; ++k) {
     const R volume = course.volume.in[k], radius = sizes.wet_radius[k];
     const auto there = volume > max(course.start[k], one) * R(T(1.0e-15));
-    const R mean = select(there, course.start[k] / select(there, volume, one), zero); // [um-3]
+    const R mean = quotient(there, course.start[k], volume); // [um-3]
     const R more =
         quotient(diffusion.sink(k, radius * R(T(grown_radius))), diffusion.sink(k, radius));
     const R by_volume = max(more - one, zero) * R(T(1.0 / (grown_volume - 1.0)));
-    const R part = by_volume * select(mean > zero, rates.sink[k], zero);
+    const R part = by_volume * only(mean > zero, rates.sink[k]);
     rates.grown_sink[k] = part * mean;
     rates.sink[k] = rates.sink[k] - part;
   }

@@ -133,8 +133,7 @@ M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const 
   for (int k = 0; k < n_mode; ++k) {
     const R r = to<float>(sizes.wet_radius[k]);
     const auto some = r > R(0.0f);
-    present[particle_ln_wet_radius + k] = present[particle_density + k] =
-        select(some, R(1.0f), R(0.0f));
+    present[particle_ln_wet_radius + k] = present[particle_density + k] = only(some, R(1.0f));
     feature[particle_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
     feature[particle_density + k] = to<float>(sizes.density[k]);
   }
@@ -156,7 +155,7 @@ M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const 
   R feature[n_error_features], present[n_error_features], ln_bound;
   for (int k = 0; k < n_mode; ++k) {
     const R number = to<float>(x.number[k]), radius = to<float>(sizes.wet_radius[k]);
-    const R some = min(select(number > zero, one, zero), select(radius > zero, one, zero));
+    const R some = min(only(number > zero, one), only(radius > zero, one));
     present[error_ln_number + k] = present[error_ln_wet_radius + k] = some;
     feature[error_ln_number + k] = log_of<float>(select(some > zero, number, one));
     feature[error_ln_wet_radius + k] = log_of<float>(select(some > zero, radius, one));
@@ -164,7 +163,7 @@ M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const 
   const R gas = to<float>(available);
   for (int i = error_temperature; i < n_error_features; ++i)
     present[i] = one;
-  present[error_ln_h2so4_available] = select(gas > zero, one, zero);
+  present[error_ln_h2so4_available] = only(gas > zero, one);
   feature[error_temperature] = to<float>(air.temperature);
   feature[error_ln_pressure] = log_of<float>(to<float>(air.pressure));
   feature[error_relative_humidity] = to<float>(air.relative_humidity);
@@ -239,9 +238,8 @@ template <class S> struct Particles {
     convert(sizes.wet_radius, radius);
     if (program.condensation)
       for (int k = 0; k < n_mode; ++k)
-        sink[k] = select(radius[k] > pack<T>(T(0)),
-                         number[k] * to<T>(rate_of(learned[particle_ln_sink + k], sink_max)),
-                         pack<T>(T(0)));
+        sink[k] = only(radius[k] > pack<T>(T(0)),
+                       number[k] * to<T>(rate_of(learned[particle_ln_sink + k], sink_max)));
     else
       condensation_sink(parameters<T>(program), air, radius, number, sink);
   }
@@ -253,8 +251,8 @@ template <class S> struct Particles {
     convert(sizes.wet_radius, radius);
     if (program.ageing)
       for (int k = 0; k < n_insoluble; ++k)
-        coat[k] = select(radius[ki + k] > pack<T>(T(0)),
-                         to<T>(rate_of(learned[particle_ln_coating + k], coat_max)), pack<T>(T(0)));
+        coat[k] = only(radius[ki + k] > pack<T>(T(0)),
+                       to<T>(rate_of(learned[particle_ln_coating + k], coat_max)));
     else
       coatings(parameters<T>(program), radius, coat);
   }
@@ -272,6 +270,7 @@ template <class S> struct Passage {
   Air air;
   State<S> cells;
   Guard guard;
+  pack<float> negatives; // amounts that were given so
   Particles<S> particles;
   Amounts<Precision::size> seen; // the cells, as formulas of sizes see them
   pack<Precision::number> kernel[n_pair];

@@ -30,7 +30,7 @@ M7EMU_FUNCTION Losses<T, sizeof...(partner)> loss_rates(const pack<T> (&kernel)[
     losses.share[j] = kernel[pair[j]] * start[with[j]];
     losses.b = losses.b + losses.share[j];
   }
-  losses.per_b = one / select(losses.b > zero, losses.b, one);
+  losses.per_b = quotient(losses.b > zero, one, losses.b);
   for (int j = 0; j < n; ++j)
     losses.share[j] = losses.share[j] * losses.per_b;
   return losses;
@@ -71,8 +71,7 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   const R needed =
       (coat[0] * ki_number + coat[1] * start[ai] + coat[2] * start[ci]) * per_insoluble * start[ns];
   const R has = to<T>(mass[so4_ns]);
-  const R coats =
-      select(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))), zero);
+  const R coats = only(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))));
   const Shares<T> ns_share =
       coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
                            ns_loss.a, ns_loss.b, ns_loss.per_b);

@@ -30,8 +30,7 @@ M7EMU_FUNCTION void step_together(const Program &program, const Block &block, st
   if (there && findings.valid[0])
     put(passage, columns);
   if (there)
-    report<S>(block, at, 1, passage.guard, program.self_error != nullptr,
-              mends ? &findings : nullptr);
+    report<S>(block, at, 1, passage, program.self_error != nullptr, mends ? &findings : nullptr);
 }
 
 constexpr bool has_networks = M7EMU_WIDEST > 0;

@@ -59,8 +59,9 @@ enum {
   M7EMU_FLAG_INVALID = 3        /* an input is not finite or out of its range: left unchanged */
 };
 /* Ranges: pressure 1e-3 to 1e6 Pa, temperature 50 to 1000 K, relative humidity 0 to 1 (1e-6 beyond
- * is clipped), all others below 2**64 in size. Cloud fraction is clipped to 0 to 1. Of an invalid
- * cell only flag, negatives (0) and uncertainty (1) are written. */
+ * is clipped), all others below 2**64 in size. Cloud and forest fraction are clipped to 0 to 1,
+ * amounts below 0 to 0. Of an invalid cell only flag, negatives (0) and uncertainty (1) are
+ * written. */
 
 typedef struct m7emu_model m7emu_model;
 

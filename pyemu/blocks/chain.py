@@ -198,8 +198,8 @@ class Chain(torch.nn.Module):
         # Cells contiguous, as all blocks keep them.
         given = torch.where(fit, prognostic, 0.0).T.contiguous().T
         air = by_name(torch.where(fit, environment, safe), names(ENVIRONMENT))
-        air["relative_humidity"] = air["relative_humidity"].clamp(0.0, 1.0)
-        air["cloud_fraction"] = air["cloud_fraction"].clamp(0.0, 1.0)
+        for share in ("relative_humidity", "cloud_fraction", "forest_fraction"):
+            air[share] = air[share].clamp(0.0, 1.0)
         if self.settings.production_in_gas:
             air["h2so4_production"] = torch.zeros_like(air["h2so4_production"])
         after, diagnostic, flag, split, bound = self._advance(

@@ -77,6 +77,51 @@ static void negatives(const m7emu_model *model) {
   cells_free(&c);
 }
 
+/* What transport leaves: here and there less than nothing, or -0, in the midst of good cells; also
+ * beside a cell that is not stepped. */
+static void fewer_than_none(const m7emu_model *model) {
+  for (int beside = 0; beside < 2; ++beside)
+    for (size_t field = 8; field < 34; ++field) {
+      cells c = cells_new(COUNT, COUNT, 1), none = cells_new(COUNT, COUNT, 1);
+      cells_float f = cells_float_new(COUNT, COUNT, 1), none_f = cells_float_new(COUNT, COUNT, 1);
+      for (size_t i = 0; i < COUNT; ++i) {
+        cells_set(&c, i, i);
+        cells_set(&none, i, i);
+        cells_float_set(&f, i, i);
+        cells_float_set(&none_f, i, i);
+      }
+      double *const x = c.memory + field * COUNT;
+      float *const y = f.memory + field * COUNT;
+      x[3] = -1e-30, x[4] = -0.0, x[40] = -1e9;
+      y[3] = -1e-30f, y[4] = -0.0f, y[40] = -1e9f;
+      for (size_t i = 3; i < 41; i = i == 4 ? 40 : i + 1)
+        none.memory[field * COUNT + i] = 0.0, none_f.memory[field * COUNT + i] = 0.0f;
+      if (beside)
+        c.memory[20] = none.memory[20] = 0.0, f.memory[20] = none_f.memory[20] = 0.0f;
+      step(model, &c);
+      step(model, &none);
+      step_float(model, &f);
+      step_float(model, &none_f);
+      int counted = 1, same = 1;
+      for (size_t i = 0; i < COUNT; ++i) {
+        const int negative = i == 3 || i == 40;
+        counted &= c.negatives[i] == negative && f.negatives[i] == negative;
+        counted &= c.flag[i] == none.flag[i] && f.flag[i] == none_f.flag[i];
+        for (size_t k = 8; k < N_FIELDS; ++k) {
+          const size_t at = k * COUNT + i;
+          same &= !memcmp(&c.memory[at], &none.memory[at], sizeof c.memory[at]);
+          same &= !memcmp(&f.memory[at], &none_f.memory[at], sizeof f.memory[at]);
+        }
+      }
+      that(counted, "what is negative is counted, -0 is not, and no flag changes");
+      that(same, "what is negative, or -0, is as 0, and neighbours are as beside 0");
+      cells_free(&c);
+      cells_free(&none);
+      cells_float_free(&f);
+      cells_float_free(&none_f);
+    }
+}
+
 static double log_uniform(uint64_t *seed, double low, double high) {
   return exp(log(low) + (log(high) - log(low)) * draw(seed));
 }
@@ -96,7 +141,7 @@ static void extreme_cells(const m7emu_model *model) {
         m[k * COUNT] = draw(&seed) < 0.3 ? 0.0 : draw(&seed) < 0.3 ? 1.0 : draw(&seed);
       m[4 * COUNT] = (draw(&seed) < 0.5 ? -1.0 : 1.0) * log_uniform(&seed, 1e-30, 1e19);
       for (int k = 5; k < 8; ++k)
-        m[k * COUNT] = draw(&seed);
+        m[k * COUNT] = draw(&seed) < 0.2 ? log_uniform(&seed, 1e-30, 1e19) : draw(&seed);
       for (int k = 8; k < 34; ++k)
         m[k * COUNT] = draw(&seed) < 0.3   ? 0.0
                        : draw(&seed) < 0.5 ? log_uniform(&seed, 1e-300, 1e19)
@@ -146,6 +191,7 @@ int main(int argc, char **argv) {
     m7emu_model *model = opened(argv[i]);
     bad_cells(model);
     negatives(model);
+    fewer_than_none(model);
     extreme_cells(model);
     empty_cells(model);
     m7emu_close(model);

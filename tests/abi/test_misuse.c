@@ -1,7 +1,18 @@
 /* What a host may do wrong: each a status and a message, and nothing written. */
 #include "cells.h"
 
+#include <locale.h>
 #include <math.h>
+
+/* The host's locale is one whose decimal point has two bytes, as that of Pashto; a thread may have
+ * another. */
+struct lconv *localeconv(void) {
+  static char nothing[] = "", arabic[] = "\xd9\xab", point[] = ".";
+  static _Thread_local struct lconv told;
+  told.thousands_sep = told.grouping = nothing;
+  told.decimal_point = uselocale((locale_t)0) == LC_GLOBAL_LOCALE ? arabic : point;
+  return &told;
+}
 
 static void refused(const m7emu_model *model, cells *c, const char *word) {
   that(m7emu_step(model, &c->block) == M7EMU_ERROR_ARGUMENT, word);
@@ -49,6 +60,7 @@ int main(int argc, char **argv) {
   that(m7emu_message(NULL, 0) > 0, "length of the message");
   options.device = M7EMU_DEVICE_CPU;
   that(m7emu_open(argv[1], &options, &model) == M7EMU_OK && model, "opens");
+  that(uselocale((locale_t)0) == LC_GLOBAL_LOCALE, "the thread's locale is as it was");
   that(m7emu_metadata(model, &json) == M7EMU_OK && json && strstr(json, "format_version"), "JSON");
   that(m7emu_metadata(NULL, &json) == M7EMU_ERROR_ARGUMENT && !json, "metadata of null");
   that(m7emu_metadata(model, NULL) == M7EMU_ERROR_ARGUMENT, "metadata to null");
@@ -75,6 +87,7 @@ int main(int argc, char **argv) {
   REFUSED(kproma, -1, "kproma");
   REFUSED(klev, -1, "klev");
   REFUSED(timestep, 0.0, "timestep");
+  REFUSED(timestep, 1e-4, "timestep");
   REFUSED(timestep, -1.0, "timestep");
   REFUSED(timestep, (double)NAN, "timestep");
   REFUSED(timestep, (double)INFINITY, "timestep");

@@ -210,10 +210,12 @@ def shared() -> dict[str, bytes]:
     """Content of the model files in tests/abi, for tests that have no Python."""
     exact = {profile: metadata(Config(profile=profile)) for profile in ("ham2", "m7_2004")}
     exact["kappa"] = metadata(Config(water="kappa"))
-    exact["stages"] = exact["ham2"] | {
-        "teacher": "converged",
-        "integration": {"form": "stages", "stages": 2, "strides": 8},
-    }
+    exact["organic"] = metadata(Config(organic_nucleation="kinetic"))
+    for name, made in {"ham2": "stages", "organic": "organic_stages"}.items():
+        exact[made] = exact[name] | {
+            "teacher": "converged",
+            "integration": {"form": "stages", "stages": 2, "strides": 8},
+        }
     meta, tensors = exact["ham2"], dict[str, NDArray[np.float32]]()
     for block, operations in (
         ("trunk", ("gated", "residual", "low_rank")),
