@@ -11,7 +11,7 @@ module host_microphysics
     profile_m7_2004, set_profile, water_kappa, water_zsr
   use m7_modes, only: so4_cs
   use m7_reference, only: m7_type
-  use m7emu, only: flag_fine, flag_invalid, flag_outside, m7emu_type
+  use m7emu, only: flag_fine, flag_invalid, flag_outside, m7emu_type, status_bad_device
   use m7emu_recorder, only: recorder_type
   use microphysics, only: microphysics_type, n_mass, n_mode, n_soluble
   implicit none (type, external)
@@ -141,7 +141,11 @@ contains
     type is (m7emu_type)
       call scheme%load(trim(settings%emulator_file), status, &
         device=trim(settings%emulator_device), engine=trim(settings%emulator_engine))
-      if (status /= 0) message = '&physics emulator_file: ' // scheme%message()
+      if (status == status_bad_device) then
+        message = '&physics emulator_device: ' // scheme%message()
+      else if (status /= 0) then
+        message = '&physics emulator_file: ' // scheme%message()
+      end if
     end select
   end subroutine load_emulator
 

@@ -30,6 +30,8 @@ module m7emu
   type, extends(microphysics_type) :: m7emu_type
     private
     type(c_ptr) :: model = c_null_ptr
+    character(:), allocatable :: refusal
+    !! Why this module, not the library, has loaded no model
   contains
     procedure :: load
     procedure :: loaded
@@ -38,7 +40,7 @@ module m7emu
     generic :: advance => advance_double, advance_single
     procedure :: pin, unpin
     procedure :: close => close_model
-    procedure, nopass :: message
+    procedure :: message
     final :: finalise
   end type m7emu_type
 
@@ -58,16 +60,29 @@ contains
     !! 'native-3xtf32' and 'native-bf16' use tensor cores of a GPU
     type(m7emu_options) :: options
     logical :: known
+    integer(int32) :: version
+    character(12) :: number(2)
     character(kind=c_char), allocatable, target :: c_path(:), c_engine(:)
 
     call this%close()
-    status = status_other_version
-    if (m7emu_abi_version() /= abi_version) return
+    version = m7emu_abi_version()
+    if (version /= abi_version) then
+      status = status_other_version
+      write (number, '(i0)') version, abi_version
+      this%refusal = 'libm7emu has ABI version ' // trim(number(1)) // &
+        ', the Fortran modules are of version ' // trim(number(2)) // &
+        ': compile those that were installed with it'
+      return
+    end if
     options%struct_size = int(c_sizeof(options), c_int32_t)
     if (present(device)) then
-      call device_index(device, options%device, known)
-      status = status_bad_device
-      if (.not. known) return
+      call device_index(trim(device), options%device, known)
+      if (.not. known) then
+        status = status_bad_device
+        this%refusal = "device '" // trim(device) // &
+          "' is unknown; it is 'cpu', 'cuda' or 'cuda:<index>'"
+        return
+      end if
     end if
     if (present(engine)) then
       c_engine = c_string(engine)
@@ -313,6 +328,7 @@ contains
 
     call m7emu_close(this%model)
     this%model = c_null_ptr
+    if (allocated(this%refusal)) deallocate (this%refusal)
   end subroutine close_model
 
   subroutine finalise(this)
@@ -321,12 +337,18 @@ contains
     call this%close()
   end subroutine finalise
 
-  function message() result(text)
-    !! Text of the calling thread's last error.
+  function message(this) result(text)
+    !! Text of the calling thread's last error; of an emulator that was not loaded for a status of
+    !! this module, that.
+    class(m7emu_type), intent(in) :: this
     character(:), allocatable :: text
     character(kind=c_char), target :: buffer(1024)
     integer :: i, length
 
+    if (allocated(this%refusal)) then
+      text = this%refusal
+      return
+    end if
     length = int(m7emu_message(c_loc(buffer), size(buffer, kind=c_size_t)))
     length = min(length, size(buffer) - 1)
     allocate (character(length) :: text)

@@ -4,8 +4,9 @@ module m7emu_recorder
   !!
   !! Open once; in each block `before` and `after` around the microphysics call, from any thread;
   !! `write` after all blocks of a step, from one thread; `close` at the end, which gives the file
-  !! its name. Which cells are taken depends on the column, level and step alone, and their order in
-  !! the file on nothing else. Before `open` all calls do nothing.
+  !! its name; then another may be opened. Which cells are taken depends on the column, level and
+  !! step alone, and their order in the file on nothing else. While none is open all other calls do
+  !! nothing.
   use, intrinsic :: iso_c_binding, only: c_char, c_int, c_null_char
   use, intrinsic :: iso_fortran_env, only: int64, real64
   use microphysics, only: n_mass, n_mode, n_soluble
@@ -37,7 +38,7 @@ module m7emu_recorder
 
   type :: buffer_type
     !! What a block recorded in this step.
-    integer :: count
+    integer :: count = 0
     integer, allocatable :: column(:), level(:)
     !! Of a record in the block (records)
     integer, allocatable :: first(:)
@@ -86,8 +87,8 @@ contains
 
   subroutine open_records(this, path, blocks, fraction, timestep, profile, title, source, history, &
     status, message, rank, ranks)
-    !! Start a file. With more than one rank each writes its own: records.nc becomes
-    !! records.0003.nc.
+    !! Start a file; the one before has been closed. With more than one rank each writes its own:
+    !! records.nc becomes records.0003.nc.
     class(recorder_type), intent(inout) :: this
     character(*), intent(in) :: path
     integer, intent(in) :: blocks
@@ -102,12 +103,17 @@ contains
     character(:), allocatable, intent(out) :: message
     integer, intent(in), optional :: rank, ranks
     integer :: cell, k, n
-    character(8) :: number
+    character(12) :: number
 
+    if (this%active) then
+      status = 1
+      message = trim(path) // ': ' // this%path // ' is still open'
+      return
+    end if
     this%path = trim(path)
     if (present(rank) .and. present(ranks)) then
       if (ranks > 1) then
-        write (number, '(i4.4)') rank
+        write (number, '(i0.4)') rank
         k = index(this%path, '.nc', back=.true.)
         if (k == 0) k = len(this%path) + 1
         this%path = this%path(:k - 1) // '.' // trim(number) // this%path(k:)
@@ -116,7 +122,6 @@ contains
     this%part = this%path // '.part'
     this%fraction = fraction
     this%records = 0
-    allocate (this%buffer(blocks))
     if (is_folder(this%path)) then
       status = 1
       message = this%path // ': is a folder'
@@ -143,12 +148,15 @@ contains
       end if
     end do
     call check(nf90_enddef(this%id), status)
-    this%active = status == nf90_noerr
-    if (this%active) then
-      message = ''
-    else
+    if (status /= nf90_noerr) then
       message = this%path // ': ' // trim(nf90_strerror(status))
+      k = nf90_close(this%id)
+      call delete_file(this%part, k)
+      return
     end if
+    allocate (this%buffer(blocks))
+    this%active = .true.
+    message = ''
 
   contains
 
@@ -234,14 +242,16 @@ contains
     class(recorder_type), intent(inout) :: this
     integer, intent(out) :: status
     !! 0, or netCDF's
-    integer :: b, count, k, n
+    integer :: b, count, k, levels, n
 
     status = nf90_noerr
     if (.not. this%active) return
     count = 0
+    levels = 0
     do b = 1, size(this%buffer)
-      if (.not. allocated(this%buffer(b)%first)) this%buffer(b)%count = 0
+      if (this%buffer(b)%count == 0) cycle
       count = count + this%buffer(b)%count
+      levels = max(levels, size(this%buffer(b)%first) - 1)
     end do
     if (count == 0) return
     if (allocated(this%sheet)) then
@@ -249,7 +259,7 @@ contains
     end if
     if (.not. allocated(this%sheet)) allocate (this%sheet(count + count/4, n_before + n_after))
     n = 0
-    do k = 1, size(this%buffer(1)%first) - 1
+    do k = 1, levels
       do b = 1, size(this%buffer)
         if (this%buffer(b)%count > 0) call take(this%buffer(b))
       end do
@@ -269,6 +279,7 @@ contains
       type(buffer_type), intent(in) :: buffer
       integer :: i
 
+      if (k >= size(buffer%first)) return
       do i = buffer%first(k), buffer%first(k + 1) - 1
         n = n + 1
         this%sheet(n, :) = buffer%pair(:, i)
@@ -286,6 +297,7 @@ contains
     message = ''
     if (.not. this%active) return
     this%active = .false.
+    call release(this)
     status = nf90_close(this%id)
     if (status == nf90_noerr) call rename_file(this%part, this%path, status)
     if (status /= 0) message = this%path // ': could not be finished'
@@ -298,9 +310,18 @@ contains
 
     if (.not. this%active) return
     this%active = .false.
+    call release(this)
     status = nf90_close(this%id)
     call delete_file(this%part, status)
   end subroutine discard
+
+  pure subroutine release(this)
+    !! Give the memory back.
+    type(recorder_type), intent(inout) :: this
+
+    if (allocated(this%buffer)) deallocate (this%buffer)
+    if (allocated(this%sheet)) deallocate (this%sheet)
+  end subroutine release
 
   pure subroutine make_room(buffer, klev, cells, fraction)
     type(buffer_type), intent(inout) :: buffer

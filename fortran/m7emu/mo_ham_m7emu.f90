@@ -5,8 +5,8 @@ module mo_ham_m7emu
   !!     use mo_ham_m7emu, only: m7 => m7_ham2
   !!
   !! and the host's set-up by one call of `m7emu_setup`. HAM's lists have no handle and no status:
-  !! the emulator, the timestep and the worst status are module variables, set up once by one
-  !! thread, and each list has a status as an optional last argument.
+  !! the emulator, the timestep, the worst status and its text are module variables, set up once by
+  !! one thread, and each list has a status as an optional last argument.
   use, intrinsic :: iso_fortran_env, only: int32, dp => real64
   use m7emu, only: m7emu_type
   use microphysics, only: naermod => n_mass, nmod => n_mode, nsol => n_soluble
@@ -21,6 +21,8 @@ module mo_ham_m7emu
   !! Of the lists that have none [s]
   integer(int32), protected :: worst_status = 0_int32
   !! Largest status of all calls since the set-up: for hosts that cannot look at each
+  character(:), allocatable :: worst_text
+  !! What the library told the thread that had it
 
 contains
 
@@ -35,6 +37,7 @@ contains
     !! As m7emu_type%load has them
 
     worst_status = 0_int32
+    worst_text = ''
     if (present(time_step_len)) timestep = time_step_len
     call emulator%load(path, status, device, engine)
   end subroutine m7emu_setup
@@ -55,10 +58,17 @@ contains
   end subroutine m7emu_shutdown
 
   function m7emu_text() result(text)
-    !! Text of the calling thread's last error.
+    !! What `worst_status` means, whichever thread had it; while that is 0, text of the calling
+    !! thread's last error, as after a set-up.
     character(:), allocatable :: text
 
-    text = emulator%message()
+    !$omp critical (m7emu_worst)
+    if (worst_status /= 0_int32) then
+      text = worst_text
+    else
+      text = emulator%message()
+    end if
+    !$omp end critical (m7emu_worst)
   end function m7emu_text
 
   subroutine m7_echam5(kproma, kbdim, klev, papp1, prelhum, ptp1, pso4g, paerml, paernl, pm6rp, &
@@ -184,7 +194,7 @@ contains
     inside = 0.0_dp
     if (present(pforest)) then
       do level = 1, klev
-        do i = 1, kproma
+        do i = 1, min(kproma, kbdim) ! a kproma beyond is refused by the step
           forest(i, level) = pforest(i)
           inside(i, level) = merge(1.0_dp, 0.0_dp, level >= nint(ppbl(i)))
         end do
@@ -209,7 +219,10 @@ contains
       pww(:kproma, :, nsol + 1:) = 0.0_dp
     else
       !$omp critical (m7emu_worst)
-      worst_status = max(worst_status, abs(told))
+      if (abs(told) > worst_status) then
+        worst_status = abs(told)
+        worst_text = emulator%message()
+      end if
       !$omp end critical (m7emu_worst)
     end if
     if (present(status)) status = told

@@ -1,14 +1,15 @@
 program test_m7emu
   !! The Fortran interface of the emulator: its structs are C's, its step is the reference's, HAM's
   !! argument lists lead to it, and what goes wrong is a status.
-  !! Arguments: model files of exact blocks, ham2 and m7_2004; 'torch' for that engine alone.
+  !! Arguments: model files of exact blocks, ham2 and m7_2004; 'torch' for that engine alone,
+  !! 'version' beside a library of another ABI version.
   use, intrinsic :: iso_c_binding, only: c_int32_t, c_intptr_t, c_loc, c_null_ptr, c_ptr, &
     c_size_t, c_sizeof
   use, intrinsic :: iso_fortran_env, only: int32, int64, real32, real64
   use m7_config, only: m7_config_type, profile_ham2, profile_m7_2004, set_profile
   use m7_step, only: reference_step => step
-  use m7emu, only: flag_fine, flag_invalid, m7emu_type, status_bad_device
-  use m7emu_abi, only: m7emu_block, m7emu_options
+  use m7emu, only: flag_fine, flag_invalid, m7emu_type, status_bad_device, status_other_version
+  use m7emu_abi, only: abi_version, m7emu_block, m7emu_options
   use microphysics, only: microphysics_type, n_mass, n_mode, n_soluble
   use mo_ham_m7emu, only: m7_echam5, m7_ham2, m7_messy, m7_tm5, m7emu_setup, m7emu_shutdown, &
     m7emu_text, worst_status
@@ -48,6 +49,11 @@ program test_m7emu
   call get_command_argument(3, engine)
   if (engine == 'torch') then
     call test_against_reference('ham2 in torch', ham2_file, profile_ham2, 'torch')
+    call tests%finish()
+    stop
+  end if
+  if (engine == 'version') then
+    call test_other_version()
     call tests%finish()
     stop
   end if
@@ -268,8 +274,10 @@ contains
     type(cells_type), target :: cells
     integer(int32) :: status
     integer :: i
-    character(6), parameter :: devices(6) = &
-      [character(6) :: 'gpu', 'cuda:', 'cuda:x', 'CPU', '', 'cuda:-']
+    character(16), parameter :: devices(7) = &
+      [character(16) :: 'gpu', 'cuda:', 'cuda:x', 'CPU', '', 'cuda:-', 'cuda:9999999999']
+    character(16) :: padded
+    character(:), allocatable :: text
 
     call make(cells, cloudy=.true.)
     call step_slot(emulator, cells, status)
@@ -280,9 +288,23 @@ contains
     do i = 1, size(devices)
       call emulator%load(ham2_file, status, device=trim(devices(i)))
       call tests%that('no such device: '//devices(i), status == status_bad_device)
+      call tests%that('its name: '//devices(i), &
+        index(emulator%message(), "device '"//trim(devices(i))//"'") == 1)
     end do
+    call step_slot(emulator, cells, status)
+    call tests%that('why it was not loaded', index(emulator%message(), "device 'cuda:9") == 1)
     call emulator%load(ham2_file, status, device='cuda:1')
-    call tests%that('no GPU', status > 0)
+    text = emulator%message()
+    call tests%that('no GPU', status > 0 .and. index(text, 'is unknown') == 0)
+    padded = 'cuda:1'
+    call emulator%load(ham2_file, status, device=padded)
+    call tests%that('no GPU by a padded name', status > 0)
+    padded = 'cuda'
+    call emulator%load(ham2_file, status, device=padded)
+    call tests%that('a GPU by a padded name', status >= 0)
+    padded = 'cpu'
+    call emulator%load(ham2_file, status, device=padded)
+    call tests%that('the CPU by a padded name', status == 0 .and. emulator%loaded())
     call emulator%load(ham2_file, status, engine='magic')
     call tests%that('no such engine', index(emulator%message(), "'magic'") > 0 .and. status > 0)
     call emulator%load(ham2_file, status)
@@ -304,9 +326,24 @@ contains
     call tests%that('closed', .not. emulator%loaded())
   end subroutine test_failures
 
+  subroutine test_other_version()
+    !! The library says that it is not of this module's version.
+    type(m7emu_type) :: emulator
+    integer(int32) :: status
+    character(:), allocatable :: text
+    character(80) :: start
+
+    call emulator%load(ham2_file, status)
+    call tests%that('another version', status == status_other_version .and. .not. emulator%loaded())
+    text = emulator%message()
+    write (start, '(2(a, i0))') 'libm7emu has ABI version ', abi_version + 1, &
+      ', the Fortran modules are of version ', abi_version
+    call tests%that('both versions are told', index(text, trim(start)//':') == 1)
+  end subroutine test_other_version
+
   subroutine test_ham2_list()
     type(m7emu_type) :: emulator
-    type(cells_type) :: direct, listed
+    type(cells_type) :: direct, listed, start
     integer(int32) :: status
     real(real64) :: ion(kbdim, klev), ppbl(kbdim), pww(kbdim, klev, n_mode)
     character(:), allocatable :: text
@@ -332,6 +369,24 @@ contains
       all(abs(pww(:columns, :, n_soluble + 1:)) <= 0.0_real64) .and. &
       all(abs(pww(:columns, :, :n_soluble) - direct%water(:columns, :, :)) <= 0.0_real64) .and. &
       all(pww(columns + 1:, :, :) < -76.0_real64))
+    start = listed
+    call m7_ham2(10**7, kbdim, klev, 1, listed%pressure, listed%temperature, listed%humidity, &
+      listed%gas, listed%production, listed%mass, listed%number, listed%wet_radius, &
+      listed%dry_radius, listed%density, pww, ion, listed%cloud, ppbl, ppbl, status)
+    call tests%that('more columns than there are', status > 0 .and. worst_status == status)
+    call tests%that('nothing is written', all(abs(listed%mass - start%mass) <= 0.0_real64))
+    call m7emu_setup(ham2_file, status, device='gpu')
+    text = m7emu_text()
+    call tests%that('HAM set-up on no device', status == status_bad_device .and. &
+      index(text, "device 'gpu'") == 1 .and. worst_status == 0)
+    call m7emu_setup(ham2_file, status, device='cpu             ')
+    call tests%that('HAM set-up on a padded device', status == 0)
+    call m7_ham2(kbdim + 1, kbdim, klev, 1, listed%pressure, listed%temperature, listed%humidity, &
+      listed%gas, listed%production, listed%mass, listed%number, listed%wet_radius, &
+      listed%dry_radius, listed%density, pww, ion, listed%cloud, ppbl)
+    call emulator%load('/another/file', status)
+    text = m7emu_text()
+    call tests%that('the text of the worst status', index(text, 'kproma is 24') > 0)
     call m7emu_setup('/no/such/file', status)
     text = m7emu_text()
     call tests%that('HAM set-up without a file', status /= 0 .and. index(text, '/no') == 1)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,7 @@ def fences(language: str) -> list[str]:
     return found
 
 
-def compiled(folder: Path, name: str, text: str) -> Path:
+def compiled(folder: Path, name: str, text: str, *flags: str) -> Path:
     """Build a host as the guide says: the library's Fortran as source."""
     source = folder / f"{name}.f90"
     source.write_text(text)
@@ -96,6 +97,7 @@ def compiled(folder: Path, name: str, text: str) -> Path:
     command: list[str | Path] = [
         "gfortran",
         "-O1",
+        *flags,
         *given,
         source,
         f"-I{build}/fortran/m7/libm7.a.p",
@@ -195,6 +197,29 @@ def test_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.allclose(found, expected, rtol=1e-4, atol=1e-6)
     before = np.fromfile(tmp_path / "states.bin").reshape(BLOCKS, -1)[:, 5 * KBDIM * KLEV :]
     assert not np.allclose(expected, before.ravel(), rtol=1e-2, atol=1e-6)
+
+
+def test_errors_of_other_threads_are_told(tmp_path: Path) -> None:
+    used, setup, check = fences("fortran")[-3:]
+    shutil.copy(ROOT / "tests/abi/ham2.safetensors", tmp_path / "ham.safetensors")
+    states(tmp_path, 0)
+    call = call_of(fences("fortran")[3]).replace("kproma", "kproma + omp_get_thread_num()", 1)
+    text = HOST.format(
+        uses=f"use omp_lib, only: omp_get_thread_num\n{used}",
+        declare="",
+        setup=setup,
+        call=f"!$omp parallel num_threads(2)\n{call}!$omp end parallel",
+        end=check,
+        out="threads.bin",
+        kbdim=KBDIM,
+        klev=KLEV,
+        blocks=BLOCKS,
+    )
+    program = compiled(tmp_path, "threads", text, "-fopenmp")
+    done = subprocess.run([program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    told = f"m7_interface: m7emu_step: kproma is {KBDIM + 1}, expected 0 to kbdim, which is {KBDIM}"
+    assert done.stdout.strip() == told
 
 
 def call_of(text: str) -> str:

@@ -421,6 +421,16 @@ BAD: dict[str, tuple[Groups, tuple[str, ...]]] = {
     "a folder for the restart": ({"run": {"restart": "'folder'"}}, ("&run restart", "folder")),
     "restart between outputs": ({"run": {"restart_interval": 4}}, ("&run", "restart_interval = 4")),
     "a restart over the output": ({"run": {"restart": "'host.nc'"}}, ("&run", "another file")),
+    "unknown device": (
+        {
+            "physics": {
+                "microphysics": "'emulator'",
+                "emulator_file": f"'{MODEL}'",
+                "emulator_device": "'gpu'",
+            }
+        },
+        ("&physics emulator_device", "'gpu'", "'cuda'"),
+    ),
     "share above one": ({"physics": {"blend_share": 2}}, ("&physics", "blend_share = 2")),
     "one file twice": ({"output": {"records": "'host.nc'"}}, ("records",)),
 }
