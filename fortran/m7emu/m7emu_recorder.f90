@@ -39,6 +39,8 @@ module m7emu_recorder
   type :: buffer_type
     !! What a block recorded in this step.
     integer :: count = 0
+    logical :: whole = .false.
+    !! `after` followed `before`: what one of them alone tells of is no record
     integer, allocatable :: column(:), level(:)
     !! Of a record in the block (records)
     integer, allocatable :: first(:)
@@ -208,6 +210,7 @@ contains
       end do
       buffer%first(klev + 1) = n + 1
       buffer%count = n
+      buffer%whole = .false.
     end associate
   end subroutine before
 
@@ -230,10 +233,11 @@ contains
       do n = 1, buffer%count
         i = buffer%column(n)
         k = buffer%level(n)
-        if (i > kproma) cycle
+        if (i > kproma .or. k > klev) return
         buffer%pair(n_before + 1:, n) = [h2so4(i, k), mass(i, k, :), number(i, k, :), &
           wet_radius(i, k, :), dry_radius(i, k, :), density(i, k, :), water(i, k, :)]
       end do
+      buffer%whole = .true.
     end associate
   end subroutine after
 
@@ -249,6 +253,7 @@ contains
     count = 0
     levels = 0
     do b = 1, size(this%buffer)
+      if (.not. this%buffer(b)%whole) this%buffer(b)%count = 0
       if (this%buffer(b)%count == 0) cycle
       count = count + this%buffer(b)%count
       levels = max(levels, size(this%buffer(b)%first) - 1)

@@ -13,7 +13,7 @@ program test_recorder
   type(tests_type) :: tests
 
   call test_blocks_without_use()
-  call test_after_without_before()
+  call test_halves_of_records()
   call test_file_a_month()
   call test_failed_open()
   call test_open_twice()
@@ -44,14 +44,22 @@ contains
     !! A step of a block whose cells know where they are, by their pressures and gas.
     type(recorder_type), intent(inout) :: recorder
     integer, intent(in) :: block, levels
+
+    call begin(recorder, block, levels)
+    call finish(recorder, block, levels)
+  end subroutine record
+
+  subroutine begin(recorder, block, levels)
+    !! Before the microphysics
+    type(recorder_type), intent(inout) :: recorder
+    integer, intent(in) :: block, levels
     real(real64), dimension(kbdim, levels) :: place, nothing
 
     nothing = 0.0_real64
     place = places(block, levels)
     call recorder%before(block, 1, 1, columns, kbdim, levels, place, nothing, nothing, nothing, &
       nothing, nothing, spread(nothing, 3, n_mass), spread(nothing, 3, n_mode))
-    call finish(recorder, block, levels)
-  end subroutine record
+  end subroutine begin
 
   subroutine finish(recorder, block, levels)
     !! After the microphysics
@@ -138,17 +146,18 @@ contains
       (place_of(i, 3, 3), i=1, columns)])
   end subroutine test_blocks_without_use
 
-  subroutine test_after_without_before()
+  subroutine test_halves_of_records()
     type(recorder_type) :: recorder
     integer :: i, k, status
 
-    call start(recorder, 'after.nc', status)
+    call start(recorder, 'halves.nc', status)
     call finish(recorder, 1, klev)
+    call begin(recorder, 2, klev)
     call record(recorder, 3, klev)
-    call write_and_close(recorder, 'after without before')
-    call expect('after without before', 'after.nc', &
+    call write_and_close(recorder, 'halves')
+    call expect('halves', 'halves.nc', &
       [((place_of(i, k, 3), i=1, columns), k=1, klev)])
-  end subroutine test_after_without_before
+  end subroutine test_halves_of_records
 
   subroutine test_file_a_month()
     !! Each file begins anew, also with what had not been written of the one before.
