@@ -5,6 +5,7 @@
 #include "../gpu/m7emu_cuda.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -99,20 +100,25 @@ template <class Block> std::int32_t check(const m7emu_model *model, const Block 
 constexpr char own_image = 0; // lies in this library
 
 // The library of an engine: one that the process has already, or beside this one, or where the
-// system looks for libraries. Its only function tells what it can do.
+// system looks for libraries; where the one beside this cannot be loaded, that is what is told. Its
+// only function tells what it can do.
 template <class Given>
 std::int32_t load_engine(const char *name, const char *function, const char *what,
                          const Given *&engine) {
   Dl_info here;
+  std::string why;
   void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
   if (!library && dladdr(&own_image, &here) && here.dli_fname) {
-    const std::string own = here.dli_fname;
-    library = dlopen((own.substr(0, own.rfind('/') + 1) + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+    const std::string own = here.dli_fname, beside = own.substr(0, own.rfind('/') + 1) + name;
+    library = dlopen(beside.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library && access(beside.c_str(), F_OK) == 0)
+      why = dlerror();
   }
   if (!library)
     library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (!library)
-    return fail(M7EMU_ERROR_UNSUPPORTED, "m7emu_open: %s: %s", what, dlerror());
+    return fail(M7EMU_ERROR_UNSUPPORTED, "m7emu_open: %s: %s", what,
+                why.empty() ? dlerror() : why.c_str());
   using Entry = const Given *(*)();
   const Entry entry = reinterpret_cast<Entry>(dlsym(library, function));
   engine = entry ? entry() : nullptr;

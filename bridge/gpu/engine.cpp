@@ -33,11 +33,16 @@ struct Failure {
   std::string text;
 };
 
+// Errors stay the thread's last one until someone asks; the host would take ours for its own.
+void ignore(Error error) {
+  if (error != no_error)
+    static_cast<void>(GPU(GetLastError)());
+}
 [[noreturn]] void fail(const char *what, Error error) {
   const std::int32_t status = error == GPU(ErrorMemoryAllocation)
                                   ? std::int32_t(M7EMU_ERROR_MEMORY)
                                   : std::int32_t(M7EMU_ERROR_DEVICE);
-  static_cast<void>(GPU(GetLastError)()); // is told here, and no later
+  ignore(error); // is told here, and no later
   throw Failure{status, std::string("GPU: ") + what + ": " + GPU(GetErrorString)(error)};
 }
 void check(const char *what, Error error) {
@@ -45,7 +50,8 @@ void check(const char *what, Error error) {
     fail(what, error);
 }
 
-// Makes a device the calling thread's, and gives it back the one it had.
+// Makes a device the calling thread's, and gives it back the one it had; which may fail, as since
+// CUDA 12 that makes a context there: then the thread keeps this one.
 class OnDevice {
 public:
   explicit OnDevice(int device) {
@@ -57,7 +63,7 @@ public:
   }
   ~OnDevice() {
     if (changed)
-      static_cast<void>(GPU(SetDevice)(before));
+      ignore(GPU(SetDevice)(before));
   }
   OnDevice(const OnDevice &) = delete;
 
@@ -72,6 +78,12 @@ public:
   explicit Room(bool pinned) : pinned(pinned) {}
   Room(const Room &) = delete;
   ~Room() { release(); }
+  void release() {
+    if (start)
+      ignore(pinned ? GPU_FREE_PINNED(start) : GPU(Free)(start));
+    start = nullptr;
+    size = 0;
+  }
   char *of(std::size_t wanted) {
     if (wanted > size) {
       release();
@@ -88,12 +100,6 @@ private:
   bool pinned;
   char *start = nullptr;
   std::size_t size = 0;
-  void release() {
-    if (start)
-      static_cast<void>(pinned ? GPU_FREE_PINNED(start) : GPU(Free)(start));
-    start = nullptr;
-    size = 0;
-  }
 };
 
 struct Slot {
@@ -105,16 +111,26 @@ struct Slot {
     check("a stream", GPU(StreamCreateWithFlags)(&stream, GPU(StreamNonBlocking)));
     const Error error = GPU(EventCreateWithFlags)(&stepped, GPU(EventDisableTiming));
     if (error != no_error) {
-      static_cast<void>(GPU(StreamDestroy)(stream));
+      ignore(GPU(StreamDestroy)(stream));
       fail("an event", error);
     }
   }
   ~Slot() {
-    static_cast<void>(GPU(EventDestroy)(stepped));
-    static_cast<void>(GPU(StreamDestroy)(stream));
+    ignore(GPU(EventDestroy)(stepped));
+    ignore(GPU(StreamDestroy)(stream));
   }
   Slot(const Slot &) = delete;
 };
+
+// Pinned memory that a chunk of pinned arrays takes: the count of invalid cells; for the rare ones
+// that have some, the flags and a plane of a field.
+constexpr std::size_t plane_at = alignment;
+std::size_t flags_at(std::size_t count) {
+  return plane_at + count * sizeof(double);
+}
+std::size_t aside(std::size_t count) {
+  return flags_at(count) + count * sizeof(std::int32_t);
+}
 
 // What one call needs to step a block of the host's.
 struct Workspace {
@@ -209,8 +225,8 @@ Block in_slot(const Block &block, const Field (&field)[n_fields], char *start, s
 
 class Gpu {
 public:
-  Gpu(const Program &program, int device, Products products)
-      : device(device), image(program, products) {
+  // Once it has what it was given, it is an object: the destructor runs whatever fails here.
+  Gpu(const Program &program, int device, Products products) : Gpu(device, program, products) {
     int found = 0;
     const Error error = GPU(GetDeviceCount)(&found);
     if (error != no_error)
@@ -221,6 +237,7 @@ public:
     const OnDevice here(device);
     check("its properties", GPU(DeviceGetAttribute)(&processors, GPU_PROCESSORS, device));
     check("its properties", GPU(DeviceGetAttribute)(&reads_host, GPU_READS_HOST, device));
+    check("its properties", GPU(DeviceGetAttribute)(&max_pitch, GPU_MAX_PITCH, device));
     const bool narrow = image.widest <= narrow_width;
     form = &(image.widest == 0 ? exact_form() : narrow ? narrow_form() : wide_form());
     if (products != products_float)
@@ -232,6 +249,17 @@ public:
     for (int single = 0; single < 2; ++single)
       check("preparing the step",
             form->prepare(image.program, single != 0, in_shared, &blocks_at_once[single]));
+    launch_nothing<m7emu_block>();
+    launch_nothing<m7emu_block_float>();
+    check("a first launch", GPU(StreamSynchronize)(nullptr));
+  }
+  ~Gpu() {
+    try {
+      const OnDevice here(device);
+      idle.clear();
+      room.release();
+    } catch (const Failure &) { // not there, or not to be had: the members' destructors try again
+    }
   }
 
   template <class Block> void step(const Block &block) {
@@ -254,7 +282,7 @@ public:
   }
 
 private:
-  int device, processors = 0, reads_host = 0;
+  int device, processors = 0, reads_host = 0, max_pitch = 0;
   Image image;
   const Form *form;
   Room room{false};               // of the image
@@ -263,6 +291,9 @@ private:
   int blocks_at_once[2] = {0, 0}; // of double and single precision
   std::mutex mutex;
   std::vector<std::unique_ptr<Workspace>> idle;
+
+  Gpu(int device, const Program &program, Products products)
+      : device(device), image(program, products) {}
 
   // Refused by a model without networks, too: hosts learn at once that a GPU has none.
   void use_tensor_cores(bool narrow) {
@@ -301,10 +332,10 @@ private:
       in_shared = image_size;
   }
 
-  // Step a block in device memory.
-  template <class Block> void launch(const Block &block, int *invalid, Stream stream) {
-    constexpr bool single = sizeof *block.mass == sizeof(float);
+  // What a kernel is told of a block in device memory, but for the levels.
+  template <class Block> Task<Block> task_of(const Block &block, int *invalid) {
     Task<Block> task;
+    task.first_level = task.levels = 0;
     task.program = image.program;
     task.block = block;
     task.invalid = invalid;
@@ -313,6 +344,28 @@ private:
     task.pointer_at = image.pointer_at();
     task.pointers = static_cast<unsigned>(image.pointers.size());
     task.image_in_shared = in_shared > 0;
+    return task;
+  }
+  template <class Block> Error start(const Task<Block> &task, std::size_t blocks, Stream stream) {
+    const unsigned count = static_cast<unsigned>(blocks);
+    if constexpr (std::is_same_v<Block, m7emu_block_float>)
+      return form->step_float(task, count, in_shared, stream);
+    else
+      return form->step(task, count, in_shared, stream);
+  }
+
+  // With a kernel's first launch the driver takes memory for the stacks of all threads that the GPU
+  // may ever run at once: where there is too little, opening shall say so, not a step.
+  template <class Block> void launch_nothing() {
+    Block none = {};
+    none.kproma = none.kbdim = 1;
+    check("memory for its threads' stacks", start(task_of(none, nullptr), 1, nullptr));
+  }
+
+  // Step a block in device memory.
+  template <class Block> void launch(const Block &block, int *invalid, Stream stream) {
+    constexpr bool single = sizeof *block.mass == sizeof(float);
+    Task<Block> task = task_of(block, invalid);
     // Cells of a launch are numbered by 31 bits.
     const int at_once = std::max(1, 0x7fffffff / block.kproma);
     for (int level = 0; level < block.klev; level += task.levels) {
@@ -324,29 +377,24 @@ private:
       if (in_shared > 0)
         blocks = std::min(blocks, std::size_t(processors) *
                                       std::size_t(std::max(blocks_at_once[single], 1)));
-      Error error;
-      if constexpr (single)
-        error = form->step_float(task, static_cast<unsigned>(blocks), in_shared, stream);
-      else
-        error = form->step(task, static_cast<unsigned>(blocks), in_shared, stream);
-      check("starting the step", error);
+      check("starting the step", start(task, blocks, stream));
     }
   }
 
-  enum Where { pageable, pinned, on_device, elsewhere };
+  enum Where { pageable, pinned, managed, on_device, elsewhere };
   Where where(const void *pointer) const {
     GPU_POINTER_ATTRIBUTES attributes;
-    if (GPU(PointerGetAttributes)(&attributes, pointer) != no_error) {
-      static_cast<void>(GPU(GetLastError)()); // what HIP says of memory it does not know
+    const Error error = GPU(PointerGetAttributes)(&attributes, pointer);
+    ignore(error); // HIP's of memory it does not know
+    if (error != no_error)
       return pageable;
-    }
     switch (attributes.GPU_POINTER_TYPE) {
     case GPU(MemoryTypeHost):
       return pinned;
     case GPU(MemoryTypeDevice):
       return attributes.device == device ? on_device : elsewhere;
     case GPU_MANAGED:
-      return on_device;
+      return managed;
     default:
       return pageable;
     }
@@ -382,12 +430,10 @@ private:
         const std::size_t reach =
             ((field.planes - 1) * plane + (plane - std::size_t(block.kbdim)) + block.kproma) *
             field.size;
-        GPU_POINTER_ATTRIBUTES attributes;
-        const bool known = GPU(PointerGetAttributes)(&attributes, field.memory) == no_error;
-        if (known && attributes.GPU_POINTER_TYPE == GPU(MemoryTypeDevice))
+        const Where found = where(field.memory);
+        if (found == on_device || found == elsewhere)
           misplaced(field, "the host's memory, but in that of GPU");
-        direct =
-            direct && where(field.memory) == pinned && where(field.memory + reach - 1) == pinned;
+        direct = direct && found == pinned && where(field.memory + reach - 1) == pinned;
       }
     const std::size_t share = (cells / 8 + 1023) / 1024 * 1024;
     const std::size_t chunk = std::min(cells, std::clamp(share, chunk_min, chunk_max));
@@ -408,7 +454,7 @@ private:
     } catch (...) {
       // Nothing may be under way when the host has its arrays back.
       for (Slot &slot : work->slot)
-        static_cast<void>(GPU(StreamSynchronize)(slot.stream));
+        ignore(GPU(StreamSynchronize)(slot.stream));
       throw;
     }
     const std::lock_guard<std::mutex> lock(mutex);
@@ -468,9 +514,11 @@ private:
     check("a count", GPU(MemsetAsync)(start + layout.invalid, 0, sizeof(int), slot.stream));
     launch(in_slot(block, field, start, count), reinterpret_cast<int *>(start + layout.invalid),
            slot.stream);
+    // All that `end` needs is allocated here: once results are copied, memory does not run out.
     const std::size_t from = direct ? layout.invalid : layout.out_begin;
+    char *const to = direct ? slot.pinned.of(aside(count)) : slot.pinned.of(layout.end) + from;
     check("copying from it",
-          GPU(MemcpyAsync)(slot.pinned.of(layout.end) + from, start + from, layout.end - from,
+          GPU(MemcpyAsync)(to, start + from, direct ? sizeof(int) : layout.end - from,
                            GPU(MemcpyDeviceToHost), slot.stream));
     check("an event", GPU(EventRecord)(slot.stepped, slot.stream));
   }
@@ -479,21 +527,19 @@ private:
   void end(const Block &block, Field (&field)[n_fields], bool direct, Slot &slot, std::size_t first,
            std::size_t count) {
     const Layout layout(field, count);
-    char *const start = slot.room.of(layout.end), *const staged = slot.pinned.of(layout.end);
+    char *const start = slot.room.of(layout.end);
+    char *const staged = slot.pinned.of(direct ? aside(count) : layout.end);
     check("the step", GPU(EventSynchronize)(slot.stepped));
     int invalid;
-    std::memcpy(&invalid, staged + layout.invalid, sizeof invalid);
-    if (direct && invalid == 0) {
-      for (const Field &f : field)
-        if (f.memory && f.kind != Field::in)
-          check("copying from it", copied(block, f, start, first, count, false, slot.stream));
-      return;
-    }
+    std::memcpy(&invalid, staged + (direct ? 0 : layout.invalid), sizeof invalid);
     if (direct) {
-      check("copying from it", GPU(MemcpyAsync)(staged + layout.out_begin, start + layout.out_begin,
-                                                layout.invalid - layout.out_begin,
-                                                GPU(MemcpyDeviceToHost), slot.stream));
-      check("copying from it", GPU(StreamSynchronize)(slot.stream));
+      for (const Field &f : field)
+        if (f.memory && (f.kind == Field::in_out || f.kind == Field::told ||
+                         (f.kind == Field::out && invalid == 0)))
+          check("copying from it", copied(block, f, start, first, count, false, slot.stream));
+      if (invalid > 0)
+        copy_valid(block, field, start, staged, first, count, slot.stream);
+      return;
     }
     const auto *const flag =
         reinterpret_cast<const std::int32_t *>(staged + field[flag_field].offset);
@@ -518,13 +564,46 @@ private:
     }
   }
 
-  // Let the GPU copy a chunk of a pinned field.
+  // Copy a chunk of pinned fields that only come out: nothing for invalid cells, for which nothing
+  // has been written.
   template <class Block>
-  static Error copied(const Block &block, const Field &f, char *start, std::size_t first,
-                      std::size_t count, bool in, Stream stream) {
+  static void copy_valid(const Block &block, const Field (&field)[n_fields], const char *start,
+                         char *staged, std::size_t first, std::size_t count, Stream stream) {
+    const std::size_t plane = std::size_t(block.kbdim) * std::size_t(block.klev);
+    const auto fetch = [&](std::size_t to, const char *from, std::size_t size) {
+      check("copying from it",
+            GPU(MemcpyAsync)(staged + to, from, size, GPU(MemcpyDeviceToHost), stream));
+      check("copying from it", GPU(StreamSynchronize)(stream));
+    };
+    fetch(flags_at(count), start + field[flag_field].offset, count * sizeof(std::int32_t));
+    const auto *const flag = reinterpret_cast<const std::int32_t *>(staged + flags_at(count));
+    for (const Field &f : field)
+      for (std::size_t p = 0; f.memory && f.kind == Field::out && p < f.planes; ++p) {
+        fetch(plane_at, start + f.offset + p * count * f.size, count * f.size);
+        for (std::size_t i = 0; i < count; ++i)
+          if (flag[i] != M7EMU_FLAG_INVALID)
+            std::memcpy(f.memory + (p * plane + first + i) * f.size, staged + plane_at + i * f.size,
+                        f.size);
+      }
+  }
+
+  // Let the GPU copy a chunk of a pinned field: all planes at once, unless they are further apart
+  // than it takes (2 GiB).
+  template <class Block>
+  Error copied(const Block &block, const Field &f, char *start, std::size_t first,
+               std::size_t count, bool in, Stream stream) const {
     char *const there = f.memory + first * f.size, *const here = start + f.offset;
     const std::size_t pitch = std::size_t(block.kbdim) * std::size_t(block.klev) * f.size;
     const std::size_t width = count * f.size;
+    if (pitch > static_cast<std::size_t>(max_pitch)) {
+      Error error = no_error;
+      for (std::size_t p = 0; p < f.planes && error == no_error; ++p) {
+        char *const outside = there + p * pitch, *const inside = here + p * width;
+        error = in ? GPU(MemcpyAsync)(inside, outside, width, GPU(MemcpyHostToDevice), stream)
+                   : GPU(MemcpyAsync)(outside, inside, width, GPU(MemcpyDeviceToHost), stream);
+      }
+      return error;
+    }
     return in ? GPU(Memcpy2DAsync)(here, width, there, pitch, width, f.planes,
                                    GPU(MemcpyHostToDevice), stream)
               : GPU(Memcpy2DAsync)(there, pitch, here, width, width, f.planes,

@@ -58,6 +58,7 @@ constexpr int warps = threads_per_block / warp_lanes, warp_floats = warp_rows * 
 #define GPU_READS_HOST hipDeviceAttributePageableMemoryAccess
 #define GPU_HAS_TENSOR false
 #define GPU_CAPABILITY hipDeviceAttributeComputeCapabilityMajor
+#define GPU_MAX_PITCH hipDeviceAttributeMaxPitch
 #define GPU_OCCUPANCY hipOccupancyMaxActiveBlocksPerMultiprocessor
 
 #else
@@ -77,6 +78,7 @@ constexpr int warps = threads_per_block / warp_lanes, warp_floats = warp_rows * 
 #define GPU_READS_HOST cudaDevAttrPageableMemoryAccess
 #define GPU_HAS_TENSOR true
 #define GPU_CAPABILITY cudaDevAttrComputeCapabilityMajor // 8: its tensor cores take tf32 and bf16
+#define GPU_MAX_PITCH cudaDevAttrMaxPitch
 #define GPU_OCCUPANCY cudaOccupancyMaxActiveBlocksPerMultiprocessor
 
 #endif
@@ -120,11 +122,13 @@ template <class Kernel> Error prepare(std::size_t shared, int *blocks) {
   return error != no_error ? error : GPU_OCCUPANCY(blocks, kernel<Kernel>, Kernel::threads, shared);
 }
 
+// The launch's own status: the last error, all that <<< >>> leaves, may be of a call of the host's.
 template <class Kernel>
 Error launch(const typename Kernel::Task &task, unsigned blocks, std::size_t shared,
              Stream stream) {
-  kernel<Kernel><<<blocks, Kernel::threads, shared, stream>>>(task);
-  return GPU(GetLastError)();
+  void *arguments[] = {const_cast<typename Kernel::Task *>(&task)};
+  return GPU(LaunchKernel)(reinterpret_cast<const void *>(kernel<Kernel>), dim3(blocks),
+                           dim3(Kernel::threads), arguments, shared, stream);
 }
 #endif
 

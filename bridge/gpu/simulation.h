@@ -3,6 +3,7 @@
 // Streams are queues, of which nothing is done before someone waits for it: as late as a GPU could
 // be. Device memory can be touched by what runs in a stream alone. There are two devices, host
 // memory is pageable unless it is allocated or registered here, and any call can be made to fail.
+// An error stays the thread's last one until that is asked for, as CUDA's do.
 #pragma once
 
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "simulated_warp.h"
@@ -41,7 +43,13 @@ enum simulatedMemoryType {
 };
 enum { simulatedStreamNonBlocking, simulatedEventDisableTiming };
 enum { simulatedHostAllocPortable, simulatedHostRegisterPortable };
-enum simulatedDeviceAttr { GPU_OPT_IN_SHARED, GPU_PROCESSORS, GPU_READS_HOST, GPU_CAPABILITY };
+enum simulatedDeviceAttr {
+  GPU_OPT_IN_SHARED,
+  GPU_PROCESSORS,
+  GPU_READS_HOST,
+  GPU_CAPABILITY,
+  GPU_MAX_PITCH
+};
 struct simulatedPointerAttributes {
   simulatedMemoryType type;
   int device;
@@ -66,16 +74,25 @@ constexpr Error no_error = simulatedSuccess;
 
 struct Simulation {
   static constexpr int devices = 2, shared_bytes = 100 * 1024, processors = 2;
+  static constexpr std::size_t stacks = std::size_t(1) << 20; // of all threads at once
   struct Memory {
     std::size_t size, mapped;
     int device; // -1: the host's
+  };
+  struct Device {
+    bool full = false;                       // no context can be made
+    bool has_stacks = false;                 // since the first launch
+    std::size_t left = std::size_t(1) << 40; // bytes of memory
   };
   std::recursive_mutex mutex;
   std::map<const char *, Memory> memory;
   SimulatedStream legacy[devices] = {{0, {}, 0}, {1, {}, 0}}; // the default streams
   long calls_to_failure = -1;                                 // none
-  long live = 0; // streams, events and pieces of memory
+  long live = 0;          // streams, events and pieces of memory
+  std::size_t pinned = 0; // bytes, of those allocated
   int capability = 9;
+  std::size_t max_pitch = 0x7fffffff;
+  Device of[devices];
 
   static Simulation &get() {
     static Simulation simulation;
@@ -84,6 +101,10 @@ struct Simulation {
   static int &device() {
     static thread_local int current = 0;
     return current;
+  }
+  static simulatedError_t &last_error() {
+    static thread_local simulatedError_t last = simulatedSuccess;
+    return last;
   }
   bool fails() { return calls_to_failure >= 0 && calls_to_failure-- == 0; }
 
@@ -117,12 +138,23 @@ struct Simulation {
   }
 };
 
-// What a call begins with that may fail.
-#define SIMULATED_CALL(error)                                                                      \
+inline Error failed(Error error) {
+  Simulation::last_error() = error;
+  return error;
+}
+
+// What a call begins with that may fail; and one that needs a context of the thread's device.
+#define SIMULATED_CALL_ANYWHERE(error)                                                             \
   Simulation &sim = Simulation::get();                                                             \
   const std::lock_guard<std::recursive_mutex> lock(sim.mutex);                                     \
   if (sim.fails())                                                                                 \
-  return error
+  return failed(error)
+#define SIMULATED_CALL(error)                                                                      \
+  SIMULATED_CALL_ANYWHERE(error);                                                                  \
+  SIMULATED_CONTEXT
+#define SIMULATED_CONTEXT                                                                          \
+  if (sim.of[Simulation::device()].full)                                                           \
+  return failed(simulatedErrorInvalidDevice)
 
 template <class Kernel, int phase>
 void run_phases(const typename Kernel::Task &task, char *shared, unsigned block, unsigned blocks) {
@@ -149,7 +181,8 @@ template <class Kernel> Error prepare(std::size_t shared, int *blocks) {
   *blocks = 1;
   if (shared > shared_allowed<Kernel>())
     shared_allowed<Kernel>() = shared;
-  return shared <= std::size_t(Simulation::shared_bytes) ? no_error : simulatedErrorInvalidValue;
+  return shared <= std::size_t(Simulation::shared_bytes) ? no_error
+                                                         : failed(simulatedErrorInvalidValue);
 }
 
 template <class Kernel>
@@ -158,7 +191,14 @@ Error launch(const typename Kernel::Task &task, unsigned blocks, std::size_t sha
   SIMULATED_CALL(simulatedErrorInvalidValue);
   if (blocks == 0 || sim.stream(stream).device != Simulation::device() ||
       shared > shared_allowed<Kernel>())
-    return simulatedErrorInvalidValue;
+    return failed(simulatedErrorInvalidValue);
+  Simulation::Device &device = sim.of[Simulation::device()];
+  if (!device.has_stacks) {
+    if (device.left < Simulation::stacks)
+      return failed(simulatedErrorMemoryAllocation);
+    device.left -= Simulation::stacks;
+    device.has_stacks = true;
+  }
   sim.stream(stream).queue.push_back([task, blocks, shared] {
     for (unsigned block = 0; block < blocks; ++block) {
       // of exactly this size, and no older block's
@@ -177,7 +217,7 @@ Error launch(const typename Kernel::Task &task, unsigned blocks, std::size_t sha
 // The same calls as CUDA's and HIP's.
 inline simulatedError_t simulatedGetDeviceCount(int *count) {
   using namespace m7emu::gpu;
-  SIMULATED_CALL(simulatedErrorNoDevice);
+  SIMULATED_CALL_ANYWHERE(simulatedErrorNoDevice);
   *count = Simulation::devices;
   return no_error;
 }
@@ -187,18 +227,19 @@ inline simulatedError_t simulatedGetDevice(int *device) {
 }
 inline simulatedError_t simulatedSetDevice(int device) {
   using namespace m7emu::gpu;
-  SIMULATED_CALL(simulatedErrorInvalidDevice);
-  if (device < 0 || device >= Simulation::devices)
-    return simulatedErrorInvalidDevice;
+  SIMULATED_CALL_ANYWHERE(simulatedErrorInvalidDevice);
+  if (device < 0 || device >= Simulation::devices || sim.of[device].full)
+    return failed(simulatedErrorInvalidDevice);
   Simulation::device() = device;
   return no_error;
 }
 inline simulatedError_t simulatedDeviceGetAttribute(int *value, simulatedDeviceAttr which, int) {
   using namespace m7emu::gpu;
-  SIMULATED_CALL(simulatedErrorInvalidValue);
+  SIMULATED_CALL_ANYWHERE(simulatedErrorInvalidValue);
   *value = which == GPU_OPT_IN_SHARED ? Simulation::shared_bytes
            : which == GPU_PROCESSORS  ? Simulation::processors
            : which == GPU_CAPABILITY  ? sim.capability
+           : which == GPU_MAX_PITCH   ? static_cast<int>(sim.max_pitch)
                                       : 0;
   return no_error;
 }
@@ -206,15 +247,19 @@ inline simulatedError_t simulatedDeviceGetAttribute(int *value, simulatedDeviceA
 inline simulatedError_t simulatedMalloc(void **memory, std::size_t size) {
   using namespace m7emu::gpu;
   SIMULATED_CALL(simulatedErrorMemoryAllocation);
+  std::size_t &left = sim.of[Simulation::device()].left;
+  if (size > left)
+    return failed(simulatedErrorMemoryAllocation);
   const std::size_t page = 4096, mapped = (size + page - 1) / page * page + page;
   void *const start = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED)
-    return simulatedErrorMemoryAllocation;
+    return failed(simulatedErrorMemoryAllocation);
   mprotect(start, mapped - page, PROT_READ | PROT_WRITE);
   std::memset(start, 0xff, size);
   mprotect(start, mapped - page, PROT_NONE);
   sim.memory[static_cast<char *>(start)] = {size, mapped - page, Simulation::device()};
   *memory = start;
+  left -= size;
   ++sim.live;
   return no_error;
 }
@@ -222,12 +267,15 @@ inline simulatedError_t simulatedFree(void *memory) {
   using namespace m7emu::gpu;
   Simulation &sim = Simulation::get();
   const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
+  SIMULATED_CONTEXT;
   if (!memory)
     return no_error;
   const auto found = sim.memory.find(static_cast<char *>(memory));
   if (found == sim.memory.end())
-    return simulatedErrorInvalidValue;
+    return failed(simulatedErrorInvalidValue);
+  sim.run(sim.legacy[found->second.device]); // CUDA's waits for the device
   munmap(memory, found->second.mapped + 4096);
+  sim.of[found->second.device].left += found->second.size;
   sim.memory.erase(found);
   --sim.live;
   return no_error;
@@ -236,7 +284,7 @@ inline simulatedError_t simulatedHostRegister(void *memory, std::size_t size, un
   using namespace m7emu::gpu;
   SIMULATED_CALL(simulatedErrorMemoryAllocation);
   if (!memory || size == 0 || sim.find(memory))
-    return simulatedErrorInvalidValue;
+    return failed(simulatedErrorInvalidValue);
   sim.memory[static_cast<char *>(memory)] = {size, 0, -1};
   ++sim.live;
   return no_error;
@@ -245,27 +293,36 @@ inline simulatedError_t simulatedHostUnregister(void *memory) {
   using namespace m7emu::gpu;
   SIMULATED_CALL(simulatedErrorInvalidValue);
   if (sim.memory.erase(static_cast<char *>(memory)) == 0)
-    return simulatedErrorInvalidValue;
+    return failed(simulatedErrorInvalidValue);
   --sim.live;
   return no_error;
 }
 inline simulatedError_t simulatedHostAlloc(void **memory, std::size_t size, unsigned flags) {
+  m7emu::gpu::Simulation &sim = m7emu::gpu::Simulation::get();
+  const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
   void *const start = std::malloc(size);
   const simulatedError_t error = simulatedHostRegister(start, size, flags);
-  if (error != simulatedSuccess)
+  if (error != simulatedSuccess) {
     std::free(start);
-  else
-    *memory = start;
+    return error;
+  }
+  sim.pinned += size;
+  *memory = start;
   return error;
 }
 inline simulatedError_t simulatedFreeHost(void *memory) {
   using namespace m7emu::gpu;
   Simulation &sim = Simulation::get();
   const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
-  if (memory && sim.memory.erase(static_cast<char *>(memory)) == 0)
-    return simulatedErrorInvalidValue;
-  if (memory)
-    --sim.live;
+  SIMULATED_CONTEXT;
+  if (!memory)
+    return no_error;
+  const auto found = sim.memory.find(static_cast<char *>(memory));
+  if (found == sim.memory.end())
+    return failed(simulatedErrorInvalidValue);
+  sim.pinned -= found->second.size;
+  sim.memory.erase(found);
+  --sim.live;
   std::free(memory);
   return no_error;
 }
@@ -292,6 +349,7 @@ inline simulatedError_t simulatedStreamDestroy(m7emu::gpu::Stream stream) {
   using namespace m7emu::gpu;
   Simulation &sim = Simulation::get();
   const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
+  SIMULATED_CONTEXT;
   sim.run(*stream);
   delete stream;
   --sim.live;
@@ -314,6 +372,7 @@ inline simulatedError_t simulatedEventDestroy(m7emu::gpu::Event event) {
   using namespace m7emu::gpu;
   Simulation &sim = Simulation::get();
   const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
+  SIMULATED_CONTEXT;
   delete event;
   --sim.live;
   return no_error;
@@ -333,16 +392,17 @@ inline simulatedError_t simulatedEventSynchronize(m7emu::gpu::Event event) {
   return no_error;
 }
 
-inline simulatedError_t simulatedMemcpy2DAsync(void *into, std::size_t into_pitch, const void *from,
-                                               std::size_t from_pitch, std::size_t width,
-                                               std::size_t height, simulatedMemcpyKind kind,
-                                               m7emu::gpu::Stream stream) {
+inline simulatedError_t simulatedCopy(void *into, std::size_t into_pitch, const void *from,
+                                      std::size_t from_pitch, std::size_t width, std::size_t height,
+                                      simulatedMemcpyKind kind, m7emu::gpu::Stream stream,
+                                      std::size_t max_pitch) {
   using namespace m7emu::gpu;
   SIMULATED_CALL(simulatedErrorInvalidValue);
   const void *const there = kind == simulatedMemcpyDeviceToHost ? from : into;
   const Simulation::Memory *const piece = sim.find(there);
-  if (!piece || piece->device < 0 || width > into_pitch || width > from_pitch)
-    return simulatedErrorInvalidValue;
+  if (!piece || piece->device < 0 || width > into_pitch || width > from_pitch ||
+      into_pitch > max_pitch || from_pitch > max_pitch)
+    return failed(simulatedErrorInvalidValue);
   sim.stream(stream).queue.push_back([=] {
     for (std::size_t row = 0; row < height; ++row)
       std::memcpy(static_cast<char *>(into) + row * into_pitch,
@@ -350,9 +410,16 @@ inline simulatedError_t simulatedMemcpy2DAsync(void *into, std::size_t into_pitc
   });
   return no_error;
 }
+inline simulatedError_t simulatedMemcpy2DAsync(void *into, std::size_t into_pitch, const void *from,
+                                               std::size_t from_pitch, std::size_t width,
+                                               std::size_t height, simulatedMemcpyKind kind,
+                                               m7emu::gpu::Stream stream) {
+  return simulatedCopy(into, into_pitch, from, from_pitch, width, height, kind, stream,
+                       m7emu::gpu::Simulation::get().max_pitch);
+}
 inline simulatedError_t simulatedMemcpyAsync(void *into, const void *from, std::size_t size,
                                              simulatedMemcpyKind kind, m7emu::gpu::Stream stream) {
-  return simulatedMemcpy2DAsync(into, size, from, size, size, 1, kind, stream);
+  return simulatedCopy(into, size, from, size, size, 1, kind, stream, size);
 }
 // From the host's pageable memory: returns when that is read, which is before the device has it.
 inline simulatedError_t simulatedMemcpy(void *into, const void *from, std::size_t size,
@@ -361,7 +428,7 @@ inline simulatedError_t simulatedMemcpy(void *into, const void *from, std::size_
   SIMULATED_CALL(simulatedErrorInvalidValue);
   const Simulation::Memory *const piece = sim.find(into);
   if (kind != simulatedMemcpyHostToDevice || !piece || piece->device < 0)
-    return simulatedErrorInvalidValue;
+    return failed(simulatedErrorInvalidValue);
   const char *const bytes = static_cast<const char *>(from);
   const auto staged = std::make_shared<std::vector<char>>(bytes, bytes + size);
   sim.run(sim.stream(nullptr));
@@ -378,7 +445,7 @@ inline simulatedError_t simulatedMemsetAsync(void *memory, int value, std::size_
 }
 
 inline simulatedError_t simulatedGetLastError() {
-  return simulatedSuccess;
+  return std::exchange(m7emu::gpu::Simulation::last_error(), simulatedSuccess);
 }
 inline const char *simulatedGetErrorString(simulatedError_t error) {
   static const char *const text[] = {"no error", "invalid value", "out of memory", "invalid device",

@@ -20,6 +20,12 @@ long simulated_live(void);         /* pieces of memory, streams and events there
 int simulated_device(void);        /* of the calling thread */
 void simulated_choose(int device);
 void simulated_capability(int major); /* of both devices */
+void simulated_pitch(size_t most);    /* bytes between rows that are copied at once */
+long simulated_pinned(void);          /* bytes of the host's memory that the library has pinned */
+void simulated_full(int device, int full);      /* whether no context can be made there */
+void simulated_memory(int device, size_t left); /* bytes left, and nothing launched there yet */
+int simulated_error(void);       /* the thread's last one, 0 for none; then there is none */
+void simulated_leave(int error); /* as if a call of the host's had failed */
 
 #ifdef __cplusplus
 }

@@ -176,6 +176,27 @@ def test_without_a_gpu() -> None:
     assert "libm7emu_cuda.so.1" in last or "GPU" in last
 
 
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_library_needs_a_driver_alone() -> None:
+    """Machines with a GPU may have no compiler's libraries: nothing but those of the C library."""
+    readelf = shutil.which("readelf")
+    assert readelf
+    built = library().parents[2] / "bridge/libm7emu_cuda.so.1"
+    done = subprocess.run([readelf, "-d", str(built)], check=True, capture_output=True, text=True)
+    needed = {
+        line.split("[")[1].split(".")[0] for line in done.stdout.splitlines() if "NEEDED" in line
+    }
+    assert needed <= {
+        "libc",
+        "libm",
+        "libdl",
+        "libpthread",
+        "librt",
+        "ld-linux-x86-64",
+        "ld-linux-aarch64",
+    }
+
+
 def test_script_for_bare_machines(tmp_path: Path) -> None:
     """`benchmarks/gpu.sh` from its sources to the JSON, on the simulated GPU."""
     script = str(Path(__file__).parents[2] / "benchmarks/gpu.sh")

@@ -131,6 +131,16 @@ def test_without_the_engines_library(tmp_path: Path) -> None:
     assert loaded == "False"
 
 
+def test_a_damaged_library_of_the_engine(tmp_path: Path) -> None:
+    """What is wrong with it is told, not that the system has no other."""
+    shutil.copy(BRIDGE / "libm7emu.so.1", tmp_path)
+    damaged = tmp_path / "libm7emu_torch.so.1"
+    damaged.write_bytes(b"no library")
+    told, loaded = opened(tmp_path / "libm7emu.so.1")
+    assert told == f"5 m7emu_open: engine 'torch': {damaged}: file too short"
+    assert loaded == "False"
+
+
 def test_library_exports_one_name() -> None:
     program = shutil.which("nm")
     assert program
