@@ -7,20 +7,25 @@ module mo_ham_m7emu
   !! and the host's set-up by one call of `m7emu_setup`. HAM's lists have no handle and no status:
   !! the emulator, the timestep, the worst status and its text are module variables, set up once by
   !! one thread, and each list has a status as an optional last argument.
-  use, intrinsic :: iso_fortran_env, only: int32, dp => real64
-  use m7emu, only: m7emu_type
+  use, intrinsic :: iso_fortran_env, only: int32, int64, dp => real64
+  use m7emu, only: flag_invalid, flag_outside, m7emu_type
   use microphysics, only: naermod => n_mass, nmod => n_mode, nsol => n_soluble
   implicit none (type, external)
   private
   public :: m7emu_setup, m7emu_shutdown, m7emu_text, set_timestep
   public :: m7_echam5, m7_ham2, m7_messy, m7_tm5
-  public :: worst_status
+  public :: invalid_cells, negative_amounts, outside_cells, worst_status
 
   type(m7emu_type) :: emulator
   real(dp) :: timestep = 0.0_dp
   !! Of the lists that have none [s]
   integer(int32), protected :: worst_status = 0_int32
   !! Largest status of all calls since the set-up: for hosts that cannot look at each
+  integer(int64), protected :: invalid_cells = 0_int64, outside_cells = 0_int64
+  integer(int64), protected :: negative_amounts = 0_int64
+  !! Since the set-up, while all was well with the calls: cells left unchanged as an input was not
+  !! finite or out of range, cells far from what the model was trained on, and amounts below 0 that
+  !! were taken as 0
   character(:), allocatable :: worst_text
   !! What the library told the thread that had it
 
@@ -38,6 +43,9 @@ contains
 
     worst_status = 0_int32
     worst_text = ''
+    invalid_cells = 0_int64
+    outside_cells = 0_int64
+    negative_amounts = 0_int64
     if (present(time_step_len)) timestep = time_step_len
     call emulator%load(path, status, device, engine)
   end subroutine m7emu_setup
@@ -92,11 +100,12 @@ contains
     !! 0 when all is well; otherwise nothing was written. Absent: see `worst_status`
     real(dp) :: none(kbdim, klev)
     integer(int32) :: told
+    integer(int32), dimension(kbdim, klev) :: flag, negatives
 
     none = 0.0_dp
-    call emulator%step(kproma, kbdim, klev, timestep, papp1, ptp1, prelhum, none, none, pso4g, &
-      paerml, paernl, pm6rp, pm6dry, prhop, pww, told)
-    call finish_block(told, kproma, kbdim, klev, pww, status)
+    call emulator%advance(kproma, kbdim, klev, timestep, papp1, ptp1, prelhum, none, none, pso4g, &
+      paerml, paernl, pm6rp, pm6dry, prhop, pww, told, flag=flag, negatives=negatives)
+    call finish_block(told, kproma, kbdim, klev, flag, negatives, pww, status)
   end subroutine m7_echam5
 
   subroutine m7_messy(kproma, kbdim, klev, dt, papp1, prelhum, ptp1, pso4g, paerml, paernl, pm6rp, &
@@ -122,11 +131,12 @@ contains
     !! 0 when all is well; otherwise nothing was written. Absent: see `worst_status`
     real(dp) :: none(kbdim, klev)
     integer(int32) :: told
+    integer(int32), dimension(kbdim, klev) :: flag, negatives
 
     none = 0.0_dp
-    call emulator%step(kproma, kbdim, klev, dt, papp1, ptp1, prelhum, none, none, pso4g, &
-      paerml, paernl, pm6rp, pm6dry, prhop, pww, told)
-    call finish_block(told, kproma, kbdim, klev, pww, status)
+    call emulator%advance(kproma, kbdim, klev, dt, papp1, ptp1, prelhum, none, none, pso4g, &
+      paerml, paernl, pm6rp, pm6dry, prhop, pww, told, flag=flag, negatives=negatives)
+    call finish_block(told, kproma, kbdim, klev, flag, negatives, pww, status)
   end subroutine m7_messy
 
   subroutine m7_tm5(kproma, kbdim, klev, papp1, prelhum, ptp1, pso4g, paerml, paernl, prhop, pww, &
@@ -152,11 +162,12 @@ contains
     !! 0 when all is well; otherwise nothing was written. Absent: see `worst_status`
     real(dp) :: none(kbdim, klev)
     integer(int32) :: told
+    integer(int32), dimension(kbdim, klev) :: flag, negatives
 
     none = 0.0_dp
-    call emulator%step(kproma, kbdim, klev, dt, papp1, ptp1, prelhum, none, none, pso4g, &
-      paerml, paernl, pm6rp, pm6dry, prhop, pww, told)
-    call finish_block(told, kproma, kbdim, klev, pww, status)
+    call emulator%advance(kproma, kbdim, klev, dt, papp1, ptp1, prelhum, none, none, pso4g, &
+      paerml, paernl, pm6rp, pm6dry, prhop, pww, told, flag=flag, negatives=negatives)
+    call finish_block(told, kproma, kbdim, klev, flag, negatives, pww, status)
   end subroutine m7_tm5
 
   subroutine m7_ham2(kproma, kbdim, klev, krow, papp1, ptp1, prhp1, pso4g, pdso4g, paerml, paernl, &
@@ -189,6 +200,7 @@ contains
     real(dp) :: forest(kbdim, klev), inside(kbdim, klev)
     integer :: i, level
     integer(int32) :: told
+    integer(int32), dimension(kbdim, klev) :: flag, negatives
 
     forest = 0.0_dp
     inside = 0.0_dp
@@ -203,20 +215,32 @@ contains
     associate (unused => krow)
     end associate
     call emulator%advance(kproma, kbdim, klev, timestep, papp1, ptp1, prhp1, paclc, pdso4g, pso4g, &
-      paerml, paernl, pm6rp, pm6dry, prhop, pww, told, ion_pair_production=pipr, &
-      forest_fraction=forest, boundary_layer=inside)
-    call finish_block(told, kproma, kbdim, klev, pww, status)
+      paerml, paernl, pm6rp, pm6dry, prhop, pww, told, flag=flag, negatives=negatives, &
+      ion_pair_production=pipr, forest_fraction=forest, boundary_layer=inside)
+    call finish_block(told, kproma, kbdim, klev, flag, negatives, pww, status)
   end subroutine m7_ham2
 
-  subroutine finish_block(told, kproma, kbdim, klev, pww, status)
-    !! Water of the insoluble modes is none; a status is told, and kept if it is the worst.
+  subroutine finish_block(told, kproma, kbdim, klev, flag, negatives, pww, status)
+    !! Water of the insoluble modes is none; what the call told of itself and of its cells is kept.
     integer(int32), intent(in) :: told
     integer, intent(in) :: kproma, kbdim, klev
+    integer(int32), intent(in) :: flag(kbdim, klev), negatives(kbdim, klev)
     real(dp), intent(inout) :: pww(kbdim, klev, nmod)
     integer(int32), intent(out), optional :: status
+    integer(int64) :: found(3)
 
     if (told == 0_int32) then
       pww(:kproma, :, nsol + 1:) = 0.0_dp
+      found = [count(flag(:kproma, :) == flag_invalid, kind=int64), &
+        count(flag(:kproma, :) == flag_outside, kind=int64), &
+        int(sum(negatives(:kproma, :)), int64)]
+      if (any(found > 0_int64)) then
+        !$omp critical (m7emu_worst)
+        invalid_cells = invalid_cells + found(1)
+        outside_cells = outside_cells + found(2)
+        negative_amounts = negative_amounts + found(3)
+        !$omp end critical (m7emu_worst)
+      end if
     else
       !$omp critical (m7emu_worst)
       if (abs(told) > worst_status) then

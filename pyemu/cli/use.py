@@ -140,18 +140,19 @@ def report(
 
 @app.command(epilog="Example: pyemu info model.safetensors --json model.json")
 def info(
-    model: Annotated[Path, typer.Argument(help="A model file.")],
+    model: Annotated[str, typer.Argument(help="A model file, or the name of a shipped one.")],
     json: Json = None,
 ) -> None:
     """Print what a model file holds, after checking all of it."""
     from pyemu import info as facts
+    from pyemu.emulator import path_of
     from pyemu.files import check_target, write_json
     from pyemu.modelfile import read
 
     with plain_errors():
         if json is not None:
             check_target(json)
-        content = read(model)
+        content = read(path_of(model))
         Console().print(facts.tables(content))
         if json is not None:
             write_json(json, facts.facts(content))

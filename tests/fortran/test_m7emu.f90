@@ -11,7 +11,7 @@ program test_m7emu
   use m7emu, only: flag_fine, flag_invalid, m7emu_type, status_bad_device, status_other_version
   use m7emu_abi, only: abi_version, m7emu_block, m7emu_options
   use microphysics, only: microphysics_type, n_mass, n_mode, n_soluble
-  use mo_ham_m7emu, only: m7_echam5, m7_ham2, m7_messy, m7_tm5, m7emu_setup, m7emu_shutdown, &
+  use mo_ham_m7emu, only: invalid_cells, negative_amounts, m7_echam5, m7_ham2, m7_messy, m7_tm5, m7emu_setup, m7emu_shutdown, &
     m7emu_text, worst_status
   use test_support, only: tests_type
   implicit none (type, external)
@@ -423,6 +423,13 @@ contains
     call tests%that('TM5 list is the step', all(abs(tm5%mass - direct%mass) <= 0.0_real64) &
       .and. all(abs(tm5%density - direct%density) <= 0.0_real64) .and. status == 0)
     call tests%that('no list failed', worst_status == 0)
+    call tests%that('all cells were good', invalid_cells == 0 .and. negative_amounts == 0)
+    echam%temperature(2, 1) = -1.0_real64
+    echam%mass(3, 2, 1:2) = -5.0_real64
+    call m7_echam5(columns, kbdim, klev, echam%pressure, echam%humidity, echam%temperature, &
+      echam%gas, echam%mass, echam%number, echam%wet_radius, echam%dry_radius, echam%density, pww)
+    call tests%that('bad cells are counted', worst_status == 0 .and. invalid_cells == 1 .and. &
+      negative_amounts == 2)
     call m7emu_shutdown()
   end subroutine test_older_lists
 
