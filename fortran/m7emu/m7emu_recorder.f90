@@ -56,6 +56,8 @@ module m7emu_recorder
     !! File, and its name while it is written
     real(real64) :: fraction = 1.0_real64
     type(buffer_type), allocatable :: buffer(:)
+    logical :: beyond = .false.
+    !! A block was none of them
     real(real64), allocatable :: sheet(:, :)
     integer :: id = -1, variable(n_before + n_after) = -1
     integer, public :: records = 0
@@ -113,6 +115,11 @@ contains
       return
     end if
     this%path = trim(path)
+    if (all(profile /= [character(7) :: 'ham2', 'm7_2004'])) then
+      status = 1
+      message = this%path // ": profile '" // trim(profile) // "'; it is 'ham2' or 'm7_2004'"
+      return
+    end if
     if (present(rank) .and. present(ranks)) then
       if (ranks > 1) then
         write (number, '(i0.4)') rank
@@ -124,6 +131,7 @@ contains
     this%part = this%path // '.part'
     this%fraction = fraction
     this%records = 0
+    this%beyond = .false.
     if (is_folder(this%path)) then
       status = 1
       message = this%path // ': is a folder'
@@ -192,6 +200,10 @@ contains
     integer :: i, k, n
 
     if (.not. this%active) return
+    if (block < 1 .or. block > size(this%buffer)) then
+      this%beyond = .true.
+      return
+    end if
     associate (buffer => this%buffer(block))
       call make_room(buffer, klev, kproma*klev, this%fraction)
       n = 0
@@ -229,6 +241,7 @@ contains
     integer :: i, k, n
 
     if (.not. this%active) return
+    if (block < 1 .or. block > size(this%buffer)) return
     associate (buffer => this%buffer(block))
       do n = 1, buffer%count
         i = buffer%column(n)
@@ -245,11 +258,15 @@ contains
     !! Append the records of a step to the file: level by level, column by column.
     class(recorder_type), intent(inout) :: this
     integer, intent(out) :: status
-    !! 0, or netCDF's
+    !! 0, netCDF's, or 1: a block's number was not among those that `open` was told of
     integer :: b, count, k, levels, n
 
     status = nf90_noerr
     if (.not. this%active) return
+    if (this%beyond) then
+      status = 1
+      return
+    end if
     count = 0
     levels = 0
     do b = 1, size(this%buffer)

@@ -11,8 +11,8 @@ program test_m7emu
   use m7emu, only: flag_fine, flag_invalid, m7emu_type, status_bad_device, status_other_version
   use m7emu_abi, only: abi_version, m7emu_block, m7emu_options
   use microphysics, only: microphysics_type, n_mass, n_mode, n_soluble
-  use mo_ham_m7emu, only: invalid_cells, negative_amounts, m7_echam5, m7_ham2, m7_messy, m7_tm5, m7emu_setup, m7emu_shutdown, &
-    m7emu_text, worst_status
+  use mo_ham_m7emu, only: invalid_cells, m7_echam5, m7_ham2, m7_messy, m7_tm5, m7emu_setup, &
+    m7emu_shutdown, m7emu_text, negative_amounts, worst_status
   use test_support, only: tests_type
   implicit none (type, external)
 

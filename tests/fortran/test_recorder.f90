@@ -18,6 +18,7 @@ program test_recorder
   call test_failed_open()
   call test_open_twice()
   call test_names_of_ranks()
+  call test_block_beyond()
   call tests%finish()
 
 contains
@@ -158,6 +159,22 @@ contains
     call expect('halves', 'halves.nc', &
       [((place_of(i, k, 3), i=1, columns), k=1, klev)])
   end subroutine test_halves_of_records
+
+  subroutine test_block_beyond()
+    type(recorder_type) :: recorder
+    integer :: status
+    character(:), allocatable :: message
+
+    call start(recorder, 'beyond.nc', status)
+    call record(recorder, blocks + 1, klev)
+    call record(recorder, 1, klev)
+    call recorder%write(status)
+    call tests%that('a block beyond the last is a status', status == 1)
+    call recorder%discard()
+    call recorder%open('other.nc', blocks, 1.0_real64, 1800.0_real64, 'ham3', '', '', '', status, &
+      message)
+    call tests%that('no such profile', status == 1 .and. index(message, 'ham3') > 0)
+  end subroutine test_block_beyond
 
   subroutine test_file_a_month()
     !! Each file begins anew, also with what had not been written of the one before.
