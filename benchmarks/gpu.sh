@@ -18,7 +18,7 @@ target=${GPU_TARGET:-90} most=${MOST:-10000000} models=${MODELS:-accurate conver
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 engine=$root/bridge/engine gpu=$root/bridge/gpu
-version=$(sed -n "s/^ *version: '\(.*\)',/\1/p" "$root/meson.build" | head -1)
+version=$(sed -n "/^ *version: '/{s/^ *version: '\(.*\)',/\1/p;q}" "$root/meson.build")
 cxx="g++ -std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=off -w -DM7EMU_VERSION=\"$version\""
 forms="exact:0 narrow:64 wide:256 tensor_narrow:64 tensor_wide:256"
 of_form() { # flags of step.cpp for a form
@@ -119,14 +119,14 @@ timed() { # timed JSON: run the program, add what the machine and the reference 
   [ -s "$1.part" ] || exit "$status"
   local name="none: simulated" driver=none
   if [ "$what" != simulate ]; then
-    name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1)
-    driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -1)
+    name=$(nvidia-smi -i 0 --query-gpu=name --format=csv,noheader)
+    driver=$(nvidia-smi -i 0 --query-gpu=driver_version --format=csv,noheader)
   fi
   {
     echo "{\"GPU\": \"$name\", \"driver\": \"$driver\", \"date\": \"$(date -u +%F)\", \"commit\": \"$(
       git -C "$root" rev-parse --short HEAD 2>/dev/null || echo unknown)\","
-    echo " \"CPU\": \"$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)\","
-    sed '1s/^{//' "$1.part" | sed "/^\"rows\": \[/q"
+    echo " \"CPU\": \"$(sed -n '/^model name/{s/.*: //p;q}' /proc/cpuinfo)\","
+    sed '1s/^{//; /^"rows": \[/q' "$1.part"
     rows_of_reference
     sed '1,/^"rows": \[/d' "$1.part"
   } >"$1.new"
