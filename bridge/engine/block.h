@@ -67,6 +67,26 @@ template <class S> M7EMU_INLINE auto out_of_range(pack<S> x) {
   using limit = limit_bits<S>;
   return (bits<S>(x) & I(limit::exponent)) + I(limit::overflow);
 }
+// Of many numbers: whether any is out of its range, or has a sign.
+template <class S> struct Inspection {
+  using I = decltype(bits<S>(pack<S>()));
+  I worst = I(0);
+
+  M7EMU_INLINE void see(pack<S> x) {
+#if defined(M7EMU_LARGER_BITS)
+    worst = larger_bits(worst, bits<S>(x));
+#else
+    worst = worst | bits<S>(x) | (bits<S>(x) + I(limit_bits<S>::overflow));
+#endif
+  }
+  M7EMU_INLINE bool finds() const {
+#if defined(M7EMU_LARGER_BITS)
+    return any_sign<S>(worst | (worst + I(limit_bits<S>::overflow)));
+#else
+    return any_sign<S>(worst);
+#endif
+  }
+};
 // By how much pressure, temperature and humidity are out of theirs.
 template <class S> M7EMU_INLINE auto out_of_bounds(pack<S> p, pack<S> t, pack<S> h) {
   using R = pack<S>;
@@ -84,12 +104,14 @@ template <class S> M7EMU_INLINE void read(const S *field, pack<S> &x) {
 template <class S, class Cells, class Visit>
 M7EMU_INLINE void each_amount(const Columns<S> &at, Cells &cells, const Visit &visit) {
   visit(at.h2so4, cells.gas);
+  S *field = at.mass;
   M7EMU_ROLL
-  for (int i = 0; i < n_mass; ++i)
-    visit(at.mass + i * at.plane, cells.mass[i]);
+  for (int i = 0; i < n_mass; ++i, field += at.plane)
+    visit(field, cells.mass[i]);
+  field = at.number;
   M7EMU_ROLL
-  for (int k = 0; k < n_mode; ++k)
-    visit(at.number + k * at.plane, cells.number[k]);
+  for (int k = 0; k < n_mode; ++k, field += at.plane)
+    visit(field, cells.number[k]);
 }
 
 // Take amounts below 0, and -0, as 0: a host's transport leaves them here and there. Tells whether
@@ -118,20 +140,20 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
   R given[gas];
   for (int i = 0; i < gas; ++i)
     read(at.air[i], given[i]);
-  auto wrong_air = out_of_range<S>(given[0]);
+  auto wrong = out_of_range<S>(given[0]);
   for (int i = 1; i < gas; ++i)
-    wrong_air = wrong_air | out_of_range<S>(given[i]);
+    wrong = wrong | out_of_range<S>(given[i]);
+  if (any_sign<S>(wrong) ||
+      any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
+    return false;
   State<S> &cells = passage.cells;
-  auto wrong = wrong_air;
-  each_amount(at, cells, [&wrong](const S *field, R &amount) {
+  Inspection<S> inspection;
+  each_amount(at, cells, [&inspection](const S *field, R &amount) {
     amount = load(field);
-    // Of what is not negative the exponent need not be cut out.
-    wrong = wrong | bits<S>(amount) | (bits<S>(amount) + decltype(wrong)(limit_bits<S>::overflow));
+    inspection.see(amount);
   });
   passage.negatives = pack<float>(0.0f);
-  if (any_sign<S>(wrong) && (any_sign<S>(wrong_air) || !lift(at, passage)))
-    return false;
-  if (any(out_of_bounds<S>(given[pressure], given[temperature], given[relative_humidity])))
+  if (inspection.finds() && !lift(at, passage))
     return false;
   convert(cells, passage.seen);
 
@@ -151,13 +173,13 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
 template <class S> M7EMU_FUNCTION void put(const Passage<S> &passage, const Columns<S> &at) {
   M7EMU_PART(writing);
   each_amount(at, passage.cells, [](S *field, const pack<S> &amount) { store(field, amount); });
-  const Sizes<Precision::size> &sizes = passage.particles.sizes;
+  const Sizes<Real> &sizes = passage.particles.sizes;
   const auto put_if_wanted = [&at](S *field, const auto &found) {
     if (!field)
       return;
     M7EMU_ROLL
-    for (int k = 0; k < int(sizeof found / sizeof found[0]); ++k)
-      store(field + k * at.plane, to<S>(found[k]));
+    for (int k = 0; k < int(sizeof found / sizeof found[0]); ++k, field += at.plane)
+      store(field, to<S>(found[k]));
   };
   put_if_wanted(at.wet_radius, sizes.wet_radius);
   put_if_wanted(at.dry_radius, sizes.dry_radius);

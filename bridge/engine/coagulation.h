@@ -15,14 +15,12 @@ constexpr double speed2_min = 1.0e-20, kernel_max = 1.0e6;
 
 // 1 where a mode collides, 0 where it counts as empty.
 template <class T>
-M7EMU_FUNCTION void colliding(const Parameters<T> &p, const pack<T> (&radius)[n_mode],
-                              const pack<T> (&density)[n_mode], const pack<T> (&number)[n_mode],
-                              pack<T> (&valid)[n_mode]) {
+M7EMU_INLINE pack<T> colliding(const Parameters<T> &p, pack<T> radius, pack<T> density,
+                               pack<T> number) {
   using R = pack<T>;
-  for (int k = 0; k < n_mode; ++k)
-    valid[k] = only((number[k] > R(p.kernel_number_min)) & (radius[k] > R(p.kernel_radius_min)) &
-                        (density[k] > R(T(density_min))),
-                    R(T(1)));
+  return only((number > R(p.kernel_number_min)) & (radius > R(p.kernel_radius_min)) &
+                  (density > R(T(density_min))),
+              R(T(1)));
 }
 
 // Kernels of all pairs [cm3 s-1] at the count median radii [cm]; 0 where either mode is empty.

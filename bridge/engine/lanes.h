@@ -480,6 +480,20 @@ template <class T> M7EMU_INLINE bool any_sign(pack<typename bits_of<T>::type> x)
   return sign;
 #endif
 }
+#if M7EMU_WIDTH == 64
+// The larger of whole numbers, which other sets do not have of 64 bits.
+#define M7EMU_LARGER_BITS
+template <class I> M7EMU_INLINE pack<I> larger_bits(pack<I> a, pack<I> b) {
+  const auto larger = [](__m512i x, __m512i y) {
+    return sizeof(I) == 8 ? _mm512_max_epu64(x, y) : _mm512_max_epu32(x, y);
+  };
+  using V = typename pack<I>::vector;
+  M7EMU_EACH(pack<I>::parts,
+             a.part[i] = reinterpret_cast<V>(larger(reinterpret_cast<__m512i>(a.part[i]),
+                                                    reinterpret_cast<__m512i>(b.part[i]))));
+  return a;
+}
+#endif
 // Reals of whole numbers below 2**31, and back.
 M7EMU_INLINE pack<float> whole(pack<std::uint32_t> x) {
   using I = pack<std::int32_t>::vector;

@@ -31,7 +31,7 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
   // The dry particle by M7's thresholds, in sizes of that of the upper edge.
   Dry<T> dry;
   dry_particle<k>(p, switches, x, virtual_molecules, dry);
-  const R size = dry.volume[k] * R(p.per_upper_volume[k]);
+  const R size = dry.volume * R(p.per_upper_volume[k]);
   grown = grown & (size > R(p.least_size[k]));
   if (!any(grown))
     return false;

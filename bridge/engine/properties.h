@@ -21,18 +21,13 @@ template <class T> struct Salt {
   pack<T> mass, volume; // of the dry matter [pg cm-3], [um3 cm-3]
 };
 
-// Mean dry particle of the soluble modes.
+// Mean dry particle of a soluble mode.
 template <class T> struct Dry {
-  pack<T> molecules[n_soluble]; // H2SO4 [1]
+  pack<T> molecules; // H2SO4 [1]
   // BC, OC and DU, and sea salt for kappa water [pg], [um3]
-  pack<T> core_mass[n_soluble], core_volume[n_soluble];
-  pack<T> volume[n_soluble]; // 0 where a mode has no size [um3]
-  Salt<T> salt[n_soluble];   // of AS and CS
-};
-
-// Weight-% and density of the solution of a mode's droplets.
-template <class T> struct Droplets {
-  pack<T> percent[n_soluble], density[n_soluble];
+  pack<T> core_mass, core_volume;
+  pack<T> volume; // 0 where the mode has no size [um3]
+  Salt<T> salt;   // of AS and CS
 };
 
 // 1/number, 0 where a mode has no mean particle (section 7).
@@ -143,21 +138,21 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
       core_volume = core_volume + salt * R(p.per_density[ss]);
     }
   const auto some = core_mass > R(p.least_core);
-  dry.molecules[k] = molecules;
-  dry.core_mass[k] = only(some, core_mass);
-  dry.core_volume[k] = only(some, core_volume);
-  R volume = molecules * R(p.dry_volume) + dry.core_volume[k];
+  dry.molecules = molecules;
+  dry.core_mass = only(some, core_mass);
+  dry.core_volume = only(some, core_volume);
+  R volume = molecules * R(p.dry_volume) + dry.core_volume;
   volume = only(molecules > R(p.least_acid), volume);
   if constexpr (k >= as) {
     if (!switches.kappa_water) {
-      Salt<T> &salt = dry.salt[k];
+      Salt<T> &salt = dry.salt;
       salt_particle<k>(p, switches, x, salt);
       if (salt.any)
         volume = select(salt.present > zero,
                         salt.volume / max(x.number[k], R(T(least_salt_number))), volume);
     }
   }
-  dry.volume[k] = volume;
+  dry.volume = volume;
 }
 
 // Count median radius [cm] of mode k from the volume of its mean particle [um3] (section 4).
@@ -189,24 +184,23 @@ M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &s
 // Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt.
 template <int k, bool all, class T>
 M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
-                                 const Amounts<T> &x, const Dry<T> &dry,
-                                 const Droplets<T> &droplets, Sizes<T> &sizes) {
+                                 const Amounts<T> &x, const Dry<T> &dry, pack<T> percent,
+                                 pack<T> solution_density, Sizes<T> &sizes) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
-  const R percent = droplets.percent[k], solution_density = droplets.density[k];
-  const R molecules = dry.molecules[k];
-  const auto sized = dry.volume[k] > zero;
+  const R molecules = dry.molecules;
+  const auto sized = dry.volume > zero;
   const R dissolved = molecules * R(p.molecule_mass);
   const R per_both = one / (percent * solution_density), per_percent = solution_density * per_both;
   const R droplet = dissolved * R(T(100)) * per_percent;
-  R volume = dissolved * R(T(100)) * per_both + dry.core_volume[k];
-  R mass = droplet + dry.core_mass[k];
+  R volume = dissolved * R(T(100)) * per_both + dry.core_volume;
+  R mass = droplet + dry.core_mass;
   // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
   R water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));
   volume = only(sized, volume);
   R space = volume; // what `mass` fills
   if constexpr (k >= as) {
-    const Salt<T> &salt = dry.salt[k];
+    const Salt<T> &salt = dry.salt;
     if (salt.any) {
       const auto here = salt.present > zero;
       R taken = zero; // [1e-6 kg m-3]
@@ -242,13 +236,13 @@ M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switch
                                   const Amounts<T> &x, const Dry<T> &dry) {
   using R = pack<T>;
   const R each = per_particle(p, x.number[k]);
-  R volume = dry.molecules[k] * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
+  R volume = dry.molecules * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
   add_hygroscopic<k, bc>(p, x, each, volume, weighted);
   add_hygroscopic<k, oc>(p, x, each, volume, weighted);
   add_hygroscopic<k, ss>(p, x, each, volume, weighted);
   add_hygroscopic<k, du>(p, x, each, volume, weighted);
   const auto some = volume > R(p.hygroscopic_volume_min);
-  const R whole = switches.kappa_full_volume ? dry.volume[k] : volume;
+  const R whole = switches.kappa_full_volume ? dry.volume : volume;
   return quotient(some, weighted, whole);
 }
 
@@ -259,14 +253,14 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
                                  Sizes<T> &sizes) {
   using R = pack<T>;
   const R least = R(T(least_moist_radius));
-  const R radius = median_radius(p, k, dry.volume[k]);
+  const R radius = median_radius(p, k, dry.volume);
   const auto sized = radius > least;
   const R kappa = mean_kappa<k>(p, switches, x, dry);
   const R growth =
       min(kappa * solve_growth(air, air.kelvin / max(radius, least), kappa), R(T(most_growth)));
-  const R taken = only(sized, growth * dry.volume[k]);
-  const R volume = dry.volume[k] + taken;
-  const R mass = dry.molecules[k] * R(p.dry_mass) + dry.core_mass[k] + taken;
+  const R taken = only(sized, growth * dry.volume);
+  const R volume = dry.volume + taken;
+  const R mass = dry.molecules * R(p.dry_mass) + dry.core_mass + taken;
   sizes.dry_radius[k] = radius;
   sizes.wet_radius[k] = median_radius(p, k, volume);
   sizes.density[k] = select(sized, mass / select(sized, volume, R(T(1))), R(T(1)));
@@ -284,10 +278,10 @@ M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &swi
   const R least = R(least_moist_radius);
   Dry<double> dry;
   dry_particle<k>(p, switches, x, virtual_molecules, dry);
-  const R radius = median_radius(p, k, dry.volume[k]);
+  const R radius = median_radius(p, k, dry.volume);
   const R kappa = mean_kappa<k>(p, switches, x, dry);
   const R reach = air.kelvin / max(radius, least);
-  const R whole = kappa * dry.volume[k] * x.number[k] * R(1.0e-9);
+  const R whole = kappa * dry.volume * x.number[k] * R(1.0e-9);
   const auto grows = (radius > least) & (whole > R(1.0e-60));
   const R start = to<double>(sizes.water[k]) / select(grows, whole, R(1.0));
   water = only(grows, whole * newton(air, reach, kappa, start));
@@ -316,39 +310,43 @@ M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Amounts<T> &
   insoluble_particle<ci>(p, x, sizes);
 }
 
-// Sizes, densities and water of all modes; wet radii and densities alone if not `all`. `dissolve`
-// tells what solution a particle of so many molecules becomes: the exact fit, or a network's.
+// Sizes, densities and water of soluble modes j and k; wet radius and density alone if not `all`.
+// `dissolve` tells what solution a particle of so many molecules becomes: the exact fit, or a
+// network's. Two modes, as the steps of one wait for each other.
+template <int j, int k, bool all, class T, class Dissolve>
+M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &switches,
+                                    const Solution<T> &solution, const Amounts<T> &x,
+                                    const Dissolve &dissolve, pack<T> &virtual_molecules,
+                                    Sizes<T> &sizes) {
+  using R = pack<T>;
+  Dry<T> one, other;
+  dry_particle<j>(p, switches, x, virtual_molecules, one);
+  dry_particle<k>(p, switches, x, virtual_molecules, other);
+  if (switches.kappa_water) {
+    wet_by_kappa<j>(p, switches, solution.moist, x, one, sizes);
+    wet_by_kappa<k>(p, switches, solution.moist, x, other, sizes);
+    return;
+  }
+  R percent[2], density[2];
+  const auto some = [](R molecules) { return select(molecules > R(T(0)), molecules, R(T(1.0e3))); };
+  dissolve(some(one.molecules), percent[0], density[0]);
+  dissolve(some(other.molecules), percent[1], density[1]);
+  if constexpr (all) {
+    sizes.dry_radius[j] = median_radius(p, j, one.volume);
+    sizes.dry_radius[k] = median_radius(p, k, other.volume);
+  }
+  wet_particle<j, all>(p, solution, x, one, percent[0], density[0], sizes);
+  wet_particle<k, all>(p, solution, x, other, percent[1], density[1], sizes);
+}
+
+// Those of all modes.
 template <bool all, class T, class Dissolve>
 M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
                                         const Solution<T> &solution, const Amounts<T> &x,
                                         const Dissolve &dissolve, pack<T> &virtual_molecules,
                                         Sizes<T> &sizes) {
-  using R = pack<T>;
-  Dry<T> dry;
-  Droplets<T> droplets;
-  dry_particle<ns>(p, switches, x, virtual_molecules, dry);
-  dry_particle<ks>(p, switches, x, virtual_molecules, dry);
-  dry_particle<as>(p, switches, x, virtual_molecules, dry);
-  dry_particle<cs>(p, switches, x, virtual_molecules, dry);
-  if (switches.kappa_water) {
-    wet_by_kappa<ns>(p, switches, solution.moist, x, dry, sizes);
-    wet_by_kappa<ks>(p, switches, solution.moist, x, dry, sizes);
-    wet_by_kappa<as>(p, switches, solution.moist, x, dry, sizes);
-    wet_by_kappa<cs>(p, switches, solution.moist, x, dry, sizes);
-    insoluble_particles(p, x, sizes);
-    return;
-  }
-  pack<T> molecules[n_soluble];
-  for (int k = ns; k <= cs; ++k)
-    molecules[k] = select(dry.molecules[k] > R(T(0)), dry.molecules[k], R(T(1.0e3)));
-  dissolve(molecules, droplets.percent, droplets.density);
-  if constexpr (all)
-    for (int k = ns; k <= cs; ++k)
-      sizes.dry_radius[k] = median_radius(p, k, dry.volume[k]);
-  wet_particle<ns, all>(p, solution, x, dry, droplets, sizes);
-  wet_particle<ks, all>(p, solution, x, dry, droplets, sizes);
-  wet_particle<as, all>(p, solution, x, dry, droplets, sizes);
-  wet_particle<cs, all>(p, solution, x, dry, droplets, sizes);
+  soluble_particles<ns, ks, all>(p, switches, solution, x, dissolve, virtual_molecules, sizes);
+  soluble_particles<as, cs, all>(p, switches, solution, x, dissolve, virtual_molecules, sizes);
   insoluble_particles(p, x, sizes);
 }
 } // namespace M7EMU_SET

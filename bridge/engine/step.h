@@ -16,13 +16,8 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// The kind of real that each process is computed in: chosen here, once.
-struct Precision {
-  using size = float;   // properties, water, merging
-  using sink = float;   // condensation sinks
-  using kernel = float; // coagulation kernels
-  using number = float; // number equations, shares of coagulation and ageing
-};
+// The kind of real that sizes, rates and shares are computed in: chosen here, once.
+using Real = float;
 
 template <class T> M7EMU_INLINE const Parameters<T> &parameters(const Program &program) {
   if constexpr (sizeof(T) == sizeof(float))
@@ -37,19 +32,15 @@ template <class T> struct Dissolve {
   const Solution<T> &solution;
   bool learned;
 
-  M7EMU_INLINE void operator()(const pack<T> (&molecules)[n_soluble], pack<T> (&percent)[n_soluble],
-                               pack<T> (&density)[n_soluble]) const {
+  M7EMU_INLINE void operator()(pack<T> molecules, pack<T> &percent, pack<T> &density) const {
     using R = pack<T>;
     if (!learned) {
-      for (int k = 0; k < n_soluble; ++k)
-        sulfuric_solution(p, solution, molecules[k], percent[k], density[k]);
+      sulfuric_solution(p, solution, molecules, percent, density);
       return;
     }
-    for (int k = 0; k < n_soluble; ++k) {
-      const R u = (log_of<T>(molecules[k]) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
-      percent[k] = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
-      density[k] = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
-    }
+    const R u = (log_of<T>(molecules) - R(T(ln_middle_size))) * R(T(1.0 / ln_size_step));
+    percent = min(max(polynomial(u, solution.learned_percent), R(p.floor_percent)), R(T(100)));
+    density = min(max(polynomial(u, solution.learned_density), R(T(1.0))), R(T(1.841)));
   }
 };
 
@@ -177,24 +168,22 @@ M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const 
 }
 
 // Sizes of the particles, and the rates at which they act: exact ones, or those of networks.
-template <class S> struct Particles {
-  using size = Precision::size;
-  using kernel_real = Precision::kernel;
-  Solution<size> solution;
-  pack<size> virtual_molecules;
-  Sizes<size> sizes;
+struct Particles {
+  Solution<Real> solution;
+  pack<Real> virtual_molecules;
+  Sizes<Real> sizes;
   pack<float> learned[n_particle_targets];
 
   M7EMU_FUNCTION void wet(const Program &program, const Air &air, Guard &guard) {
-    virtual_molecules = pack<size>(size(0));
+    virtual_molecules = pack<Real>(Real(0));
     wetting(program, air, solution, guard);
   }
 
   // All of them, or what rates need.
   template <bool all>
-  M7EMU_FUNCTION void properties(const Program &program, const Amounts<size> &x) {
-    const Parameters<size> &p = parameters<size>(program);
-    const Dissolve<size> dissolve{p, solution, program.water != nullptr};
+  M7EMU_FUNCTION void properties(const Program &program, const Amounts<Real> &x) {
+    const Parameters<Real> &p = parameters<Real>(program);
+    const Dissolve<Real> dissolve{p, solution, program.water != nullptr};
     particle_properties<all>(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
   }
 
@@ -203,64 +192,57 @@ template <class S> struct Particles {
     learned_rates(program, air, sizes, learned, guard);
   }
 
-  // `ns_too`: also the kernels of NS where the mode is empty.
-  template <class T>
-  M7EMU_FUNCTION void kernels(const Program &program, const Air &air, const Amounts<size> &x,
-                              bool ns_too, pack<T> (&kernel)[n_pair]) const {
+  // `least`: of NS in each cell, to have its kernels where the mode is empty, too [cm-3].
+  M7EMU_FUNCTION void kernels(const Program &program, const Air &air,
+                              const pack<Real> (&number)[n_mode], Real least,
+                              pack<Real> (&kernel)[n_pair]) const {
+    using R = pack<Real>;
     if (!program.switches.coagulation) {
       for (int pair = 0; pair < n_pair; ++pair)
-        kernel[pair] = pack<T>(T(0));
+        kernel[pair] = R(Real(0));
       return;
     }
-    pack<kernel_real> radius[n_mode], density[n_mode], number[n_mode], valid[n_mode];
-    pack<kernel_real> found[n_pair];
-    convert(sizes.wet_radius, radius);
-    convert(sizes.density, density);
-    convert(x.number, number);
-    if (ns_too)
-      number[ns] = max(number[ns], pack<kernel_real>(kernel_real(1)));
-    const Parameters<kernel_real> &p = parameters<kernel_real>(program);
-    colliding(p, radius, density, number, valid);
+    const Parameters<Real> &p = parameters<Real>(program);
+    R valid[n_mode];
+    valid[ns] = colliding(p, sizes.wet_radius[ns], sizes.density[ns], max(number[ns], R(least)));
+    for (int k = ks; k < n_mode; ++k)
+      valid[k] = colliding(p, sizes.wet_radius[k], sizes.density[k], number[k]);
     if (program.coagulation)
       for (int pair = 0; pair < n_pair; ++pair)
-        found[pair] = to<kernel_real>(rate_of(learned[particle_ln_kernel + pair], kernel_max)) *
-                      (valid[pair_first[pair]] * valid[pair_second[pair]]);
+        kernel[pair] = to<Real>(rate_of(learned[particle_ln_kernel + pair], kernel_max)) *
+                       (valid[pair_first[pair]] * valid[pair_second[pair]]);
     else
-      coagulation_kernels(p, air, radius, density, valid, found);
-    convert(found, kernel);
+      coagulation_kernels(p, air, sizes.wet_radius, sizes.density, valid, kernel);
   }
 
   // Sinks of so many particles [s-1].
-  template <class T>
-  M7EMU_FUNCTION void sinks(const Program &program, const Air &air, const pack<T> (&number)[n_mode],
-                            pack<T> (&sink)[n_mode]) const {
-    pack<T> radius[n_mode];
-    convert(sizes.wet_radius, radius);
+  M7EMU_FUNCTION void sinks(const Program &program, const Air &air,
+                            const pack<Real> (&number)[n_mode], pack<Real> (&sink)[n_mode]) const {
+    using R = pack<Real>;
     if (program.condensation)
       for (int k = 0; k < n_mode; ++k)
-        sink[k] = only(radius[k] > pack<T>(T(0)),
-                       number[k] * to<T>(rate_of(learned[particle_ln_sink + k], sink_max)));
+        sink[k] = only(sizes.wet_radius[k] > R(Real(0)),
+                       number[k] * to<Real>(rate_of(learned[particle_ln_sink + k], sink_max)));
     else
-      condensation_sink(parameters<T>(program), air, radius, number, sink);
+      condensation_sink(parameters<Real>(program), air, sizes.wet_radius, number, sink);
   }
 
   // Molecules that coat the mean insoluble particle [1].
-  template <class T>
-  M7EMU_FUNCTION void coats(const Program &program, pack<T> (&coat)[n_insoluble]) const {
-    pack<T> radius[n_mode];
-    convert(sizes.wet_radius, radius);
+  M7EMU_FUNCTION void coats(const Program &program, pack<Real> (&coat)[n_insoluble]) const {
+    using R = pack<Real>;
     if (program.ageing)
       for (int k = 0; k < n_insoluble; ++k)
-        coat[k] = only(radius[ki + k] > pack<T>(T(0)),
-                       to<T>(rate_of(learned[particle_ln_coating + k], coat_max)));
+        coat[k] = only(sizes.wet_radius[ki + k] > R(Real(0)),
+                       to<Real>(rate_of(learned[particle_ln_coating + k], coat_max)));
     else
-      coatings(parameters<T>(program), radius, coat);
+      coatings(parameters<Real>(program), sizes.wet_radius, coat);
   }
 
   // Merge what has outgrown its mode.
+  template <class S>
   M7EMU_FUNCTION void merging(const Program &program, double slack, State<S> &cells,
-                              Amounts<size> &x) {
-    merge_modes(parameters<size>(program), program.switches, size(slack), virtual_molecules, cells,
+                              Amounts<Real> &x) {
+    merge_modes(parameters<Real>(program), program.switches, Real(slack), virtual_molecules, cells,
                 x);
   }
 };
@@ -271,9 +253,9 @@ template <class S> struct Passage {
   State<S> cells;
   Guard guard;
   pack<float> negatives; // amounts that were given so
-  Particles<S> particles;
-  Amounts<Precision::size> seen; // the cells, as formulas of sizes see them
-  pack<Precision::number> kernel[n_pair];
+  Particles particles;
+  Amounts<Real> seen; // the cells, as formulas of sizes see them
+  pack<Real> kernel[n_pair];
   pack<S> condensed[n_mode];
   pack<double> sink;             // of all modes [s-1]
   pack<double> gas;              // left by condensation [cm-3]
@@ -316,21 +298,19 @@ template <class S> M7EMU_FUNCTION void find_rates(const Program &program, Passag
   M7EMU_PART(networks);
   c.particles.rates(program, c.air, c.guard);
   M7EMU_PART(kernels);
-  c.particles.kernels(program, c.air, c.seen, false, c.kernel);
+  c.particles.kernels(program, c.air, c.seen.number, Real(0), c.kernel);
 }
 
 template <class S>
 M7EMU_FUNCTION void condense_gas(const Program &program, double timestep, Passage<S> &c) {
   M7EMU_PART(condensation);
   using D = pack<double>;
-  using sink_real = Precision::sink;
   const Switches &switches = program.switches;
   c.sink = D(0.0);
   if (switches.condensation) {
-    pack<sink_real> number[n_mode], sink[n_mode];
+    pack<Real> sink[n_mode];
     D rate[n_mode];
-    convert(c.seen.number, number);
-    c.particles.sinks(program, c.air, number, sink);
+    c.particles.sinks(program, c.air, c.seen.number, sink);
     convert(sink, rate);
     for (int k = 0; k < n_mode; ++k)
       c.sink = c.sink + rate[k];
@@ -346,16 +326,15 @@ M7EMU_FUNCTION void condense_gas(const Program &program, double timestep, Passag
 
 template <class S>
 M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Passage<S> &c) {
-  using number_real = Precision::number;
   pack<double> taken, formed;
   M7EMU_PART(nucleation);
   nucleate(program.nucleation, program.switches, timestep, c.air, c.sink, c.gas, taken, formed,
            c.guard);
   c.cells.gas = to<S>(c.gas - taken);
   M7EMU_PART(coagulation);
-  pack<number_real> coat[n_insoluble];
+  pack<Real> coat[n_insoluble];
   c.particles.coats(program, coat);
-  coagulate_and_age(parameters<number_real>(program), program.switches, number_real(timestep),
+  coagulate_and_age(parameters<Real>(program), program.switches, Real(timestep),
                     c.kernel, coat, c.condensed, to<S>(taken), to<S>(formed), c.cells);
 }
 
@@ -369,10 +348,9 @@ template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> 
 // The step in stages; nucleation is exact there.
 template <class S>
 M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage<S> &c) {
-  using T = float;
-  using R = pack<T>;
+  using R = pack<Real>;
   const Switches &switches = program.switches;
-  const R bound = exp_of<T>(nucleation_bound(c.air));
+  const R bound = exp_of<Real>(nucleation_bound(c.air));
   bool has_burst = false;
   Burst burst;
   M7EMU_PART(merging);
@@ -386,13 +364,13 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
     c.particles.rates(program, c.air, c.guard);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
     M7EMU_PART(kernels);
-    c.particles.kernels(program, c.air, c.seen, true, kernel);
+    c.particles.kernels(program, c.air, c.seen.number, Real(1), kernel);
     for (int k = 0; k < n_mode; ++k)
-      one_each[k] = R(switches.condensation ? T(1) : T(0));
+      one_each[k] = R(switches.condensation ? Real(1) : Real(0));
     c.particles.sinks(program, c.air, one_each, sink);
     c.particles.coats(program, coat);
     M7EMU_PART(stages);
-    stage(parameters<T>(program), switches, timestep, timestep / program.stages, program.strides,
+    stage(parameters<Real>(program), switches, timestep, timestep / program.stages, program.strides,
           c.air, c.seen, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
           bound, has_burst, burst, c.cells);
     convert(c.cells, c.seen);
