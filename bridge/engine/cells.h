@@ -4,6 +4,8 @@
 #include "lanes.h"
 #include "modes.h"
 
+#include <cstddef>
+
 namespace m7emu {
 namespace M7EMU_SET {
 
@@ -15,11 +17,32 @@ struct Air {
   pack<double> forest_fraction, boundary_layer;   // [1], 0 or 1
 };
 
-// In the host's precision: what is conserved. T is float or double.
+// In the host's precision: what is conserved, gas [molecules cm-3], mass [molecules or ug m-3] and
+// number [cm-3]. T is float or double. A GPU's thread holds it in registers; elsewhere it is stepped
+// where it lies, in the host's arrays as a rule: a copy would take much of the cache that all else
+// is in.
+#if defined(M7EMU_SCALAR)
 template <class T> struct State {
-  pack<T> gas;                          // [molecules cm-3]
-  pack<T> mass[n_mass], number[n_mode]; // [molecules or ug m-3], [cm-3]
+  T gas, mass[n_mass], number[n_mode];
 };
+#else
+template <class T> struct Amount {
+  T *at;
+  M7EMU_INLINE operator pack<T>() const { return load(at); }
+  M7EMU_INLINE void operator=(pack<T> x) const { store(at, x); }
+};
+template <class T> struct Fields {
+  T *first;
+  std::size_t plane; // reals from one to the next
+  M7EMU_INLINE Amount<T> operator[](int i) const {
+    return {first + static_cast<std::size_t>(i) * plane};
+  }
+};
+template <class T> struct State {
+  Amount<T> gas;
+  Fields<T> mass, number;
+};
+#endif
 
 // The same as a formula sees it.
 template <class T> struct Amounts {
@@ -38,12 +61,13 @@ M7EMU_INLINE void convert(const pack<From> (&from)[n], pack<To> (&into)[n]) {
     into[i] = to<To>(from[i]);
 }
 template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amounts<T> &x) {
+  const auto as_seen = [](const pack<S> &amount) { return to<T>(amount); };
   M7EMU_ROLL
   for (int i = 0; i < n_mass; ++i)
-    x.mass[i] = to<T>(cells.mass[i]);
+    x.mass[i] = as_seen(cells.mass[i]);
   M7EMU_ROLL
   for (int k = 0; k < n_mode; ++k)
-    x.number[k] = to<T>(cells.number[k]);
+    x.number[k] = as_seen(cells.number[k]);
 }
 
 // Scale shares of a whole, each right to float's or double's precision, so that they add up to 1 in

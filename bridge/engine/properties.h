@@ -310,43 +310,47 @@ M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Amounts<T> &
   insoluble_particle<ci>(p, x, sizes);
 }
 
-// Sizes, densities and water of soluble modes j and k; wet radius and density alone if not `all`.
-// `dissolve` tells what solution a particle of so many molecules becomes: the exact fit, or a
-// network's. Two modes, as the steps of one wait for each other.
-template <int j, int k, bool all, class T, class Dissolve>
+// Sizes, densities and water of some soluble modes side by side, as what is found of one of them
+// waits for what was found before; wet radii and densities alone if not `all`. `dissolve` tells what
+// solution a particle of so many molecules becomes: the exact fit, or a network's.
+template <bool all, int... k, class T, class Dissolve>
 M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &switches,
                                     const Solution<T> &solution, const Amounts<T> &x,
                                     const Dissolve &dissolve, pack<T> &virtual_molecules,
                                     Sizes<T> &sizes) {
   using R = pack<T>;
-  Dry<T> one, other;
-  dry_particle<j>(p, switches, x, virtual_molecules, one);
-  dry_particle<k>(p, switches, x, virtual_molecules, other);
+  constexpr int n = sizeof...(k), modes[] = {k...}, first = modes[0]; // in their order
+  Dry<T> dry[n];
+  (dry_particle<k>(p, switches, x, virtual_molecules, dry[k - first]), ...);
   if (switches.kappa_water) {
-    wet_by_kappa<j>(p, switches, solution.moist, x, one, sizes);
-    wet_by_kappa<k>(p, switches, solution.moist, x, other, sizes);
+    (wet_by_kappa<k>(p, switches, solution.moist, x, dry[k - first], sizes), ...);
     return;
   }
-  R percent[2], density[2];
-  const auto some = [](R molecules) { return select(molecules > R(T(0)), molecules, R(T(1.0e3))); };
-  dissolve(some(one.molecules), percent[0], density[0]);
-  dissolve(some(other.molecules), percent[1], density[1]);
-  if constexpr (all) {
-    sizes.dry_radius[j] = median_radius(p, j, one.volume);
-    sizes.dry_radius[k] = median_radius(p, k, other.volume);
+  R percent[n], density[n];
+  for (int i = 0; i < n; ++i) {
+    const R molecules = select(dry[i].molecules > R(T(0)), dry[i].molecules, R(T(1.0e3)));
+    dissolve(molecules, percent[i], density[i]);
   }
-  wet_particle<j, all>(p, solution, x, one, percent[0], density[0], sizes);
-  wet_particle<k, all>(p, solution, x, other, percent[1], density[1], sizes);
+  if constexpr (all)
+    ((sizes.dry_radius[k] = median_radius(p, k, dry[k - first].volume)), ...);
+  (wet_particle<k, all>(p, solution, x, dry[k - first], percent[k - first], density[k - first],
+                        sizes),
+   ...);
 }
 
-// Those of all modes.
+// Those of all modes. Packs of two vectors keep the processor busy with fewer modes at a time.
 template <bool all, class T, class Dissolve>
 M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
                                         const Solution<T> &solution, const Amounts<T> &x,
                                         const Dissolve &dissolve, pack<T> &virtual_molecules,
                                         Sizes<T> &sizes) {
-  soluble_particles<ns, ks, all>(p, switches, solution, x, dissolve, virtual_molecules, sizes);
-  soluble_particles<as, cs, all>(p, switches, solution, x, dissolve, virtual_molecules, sizes);
+#if M7EMU_VECTORS == 1
+  soluble_particles<all, ns, ks, as, cs>(p, switches, solution, x, dissolve, virtual_molecules,
+                                         sizes);
+#else
+  soluble_particles<all, ns, ks>(p, switches, solution, x, dissolve, virtual_molecules, sizes);
+  soluble_particles<all, as, cs>(p, switches, solution, x, dissolve, virtual_molecules, sizes);
+#endif
   insoluble_particles(p, x, sizes);
 }
 } // namespace M7EMU_SET

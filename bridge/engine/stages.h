@@ -493,7 +493,7 @@ template <class S, class T>
 M7EMU_FUNCTION void apply(const Course<T> &course, const Air &air, double span, State<S> &cells) {
   using H = pack<S>;
   using D = pack<double>;
-  H(&mass)[n_mass] = cells.mass;
+  auto &mass = cells.mass;
   const D supply = max(to<double>(cells.gas) + air.production * D(span), D(0.0));
   // Shares of the gas that is left, and of that in NS to CS.
   D of_gas[1 + n_soluble], all = to<double>(course.gas);

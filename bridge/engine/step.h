@@ -251,6 +251,9 @@ struct Particles {
 template <class S> struct Passage {
   Air air;
   State<S> cells;
+#if !defined(M7EMU_SCALAR)
+  alignas(64) S copy[1 + n_mass + n_mode][lanes]; // of the cells, where it is needed
+#endif
   Guard guard;
   pack<float> negatives; // amounts that were given so
   Particles particles;

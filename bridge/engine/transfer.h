@@ -48,8 +48,8 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   using R = pack<T>;
   using H = pack<S>;
   const R zero = R(T(0));
-  H(&mass)[n_mass] = cells.mass;
-  H(&number)[n_mode] = cells.number;
+  auto &mass = cells.mass;
+  auto &number = cells.number;
   const H start_ns = number[ns];
   number[ns] = number[ns] + fresh;
   mass[so4_ns] = mass[so4_ns] + fresh_gas;
