@@ -70,6 +70,16 @@ template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amo
     x.number[k] = as_seen(cells.number[k]);
 }
 
+// The same of a mode alone.
+template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, int k, Amounts<T> &x) {
+  const auto as_seen = [](const pack<S> &amount) { return to<T>(amount); };
+  M7EMU_UNROLL(8)
+  for (int species = so4; species < n_species; ++species)
+    if (mass_index[k][species] >= 0)
+      x.mass[mass_index[k][species]] = as_seen(cells.mass[mass_index[k][species]]);
+  x.number[k] = as_seen(cells.number[k]);
+}
+
 // Scale shares of a whole, each right to float's or double's precision, so that they add up to 1 in
 // the precision they are applied in. Their sum is 1 + e with a small e: 1/(1 + e) = 1 - e + e**2.
 template <class T, int n> M7EMU_INLINE void normalise(pack<T> (&share)[n]) {

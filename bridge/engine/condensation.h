@@ -59,11 +59,12 @@ M7EMU_FUNCTION void condensation_sink(const Parameters<T> &p, const Air &air,
 
 // Move H2SO4 from the gas to the modes. The older generation takes an Euler step; the later one
 // solves production and condensation together and gives the cloudy part to cloud droplets. `total`
-// is the sum of the sinks [s-1], `condensed` what each mode takes [molecules cm-3].
+// is the sum of the sinks [s-1], `coating` what KI, AI and CI take [molecules cm-3].
 template <class S>
 M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Air &air,
                              const pack<double> (&sink)[n_mode], pack<double> total,
-                             pack<double> &gas, pack<S> (&condensed)[n_mode]) {
+                             pack<double> &gas, State<S> &cells,
+                             pack<S> (&coating)[n_insoluble]) {
   using R = pack<double>;
   const R zero = R(0.0), one = R(1.0), dt = R(timestep);
   R clear, cloudy = zero;
@@ -85,11 +86,16 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
     gas = select(acts, open * left, supply);
   }
   const R amount = clear * per_total;
+  M7EMU_UNROLL(8)
   for (int j = 0; j < n_mode; ++j) {
     const int k = cloud_order[j];
     const R take = only(sink[k] > zero, cloudy);
     cloudy = cloudy - take;
-    condensed[k] = to<S>(sink[k] * amount + take);
+    const pack<S> condensed = to<S>(sink[k] * amount + take);
+    if (k < n_soluble)
+      cells.mass[so4_ns + k] = cells.mass[so4_ns + k] + condensed;
+    else
+      coating[k - ki] = condensed;
   }
 }
 

@@ -79,7 +79,7 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
 // the state before any of them has merged.
 template <int k, class S, class T>
 M7EMU_INLINE void merge_mode(const pack<T> (&mass_shares)[2], const pack<T> (&number_shares)[2],
-                             State<S> &cells, Amounts<T> &x) {
+                             State<S> &cells) {
   pack<S> mass[2], number[2];
   convert(mass_shares, mass);
   convert(number_shares, number);
@@ -93,20 +93,16 @@ M7EMU_INLINE void merge_mode(const pack<T> (&mass_shares)[2], const pack<T> (&nu
     const pack<S> old = cells.mass[from];
     cells.mass[from] = old * mass[0];
     cells.mass[into] = cells.mass[into] + old * mass[1];
-    x.mass[from] = to<T>(cells.mass[from]);
-    x.mass[into] = to<T>(cells.mass[into]);
   }
   const pack<S> old = cells.number[k];
   cells.number[k] = old * number[0];
   cells.number[k + 1] = cells.number[k + 1] + old * number[1];
-  x.number[k] = to<T>(cells.number[k]);
-  x.number[k + 1] = to<T>(cells.number[k + 1]);
 }
 
-// `x` is what `cells` hold, before and after.
+// `x` is what NS, KS and AS of `cells` hold. Returns whether any lane merges.
 template <class S, class T>
-M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches, T slack,
-                                pack<T> &virtual_molecules, State<S> &cells, Amounts<T> &x) {
+M7EMU_FUNCTION bool merge_modes(const Parameters<T> &p, const Switches &switches, T slack,
+                                const Amounts<T> &x, pack<T> &virtual_molecules, State<S> &cells) {
   pack<T> mass[as + 1][2], number[as + 1][2];
   const bool from_ns =
       merging_shares<ns>(p, switches, x, slack, virtual_molecules, mass[ns], number[ns]);
@@ -115,11 +111,12 @@ M7EMU_FUNCTION void merge_modes(const Parameters<T> &p, const Switches &switches
   const bool from_as =
       merging_shares<as>(p, switches, x, slack, virtual_molecules, mass[as], number[as]);
   if (from_as)
-    merge_mode<as>(mass[as], number[as], cells, x);
+    merge_mode<as>(mass[as], number[as], cells);
   if (from_ks)
-    merge_mode<ks>(mass[ks], number[ks], cells, x);
+    merge_mode<ks>(mass[ks], number[ks], cells);
   if (from_ns)
-    merge_mode<ns>(mass[ns], number[ns], cells, x);
+    merge_mode<ns>(mass[ns], number[ns], cells);
+  return from_ns || from_ks || from_as;
 }
 
 } // namespace M7EMU_SET

@@ -238,12 +238,13 @@ struct Particles {
       coatings(parameters<Real>(program), sizes.wet_radius, coat);
   }
 
-  // Merge what has outgrown its mode.
+  // Merge what has outgrown its mode; `x` is what NS, KS and AS of `cells` hold. Returns whether
+  // any lane merges.
   template <class S>
-  M7EMU_FUNCTION void merging(const Program &program, double slack, State<S> &cells,
-                              Amounts<Real> &x) {
-    merge_modes(parameters<Real>(program), program.switches, Real(slack), virtual_molecules, cells,
-                x);
+  M7EMU_FUNCTION bool merging(const Program &program, double slack, const Amounts<Real> &x,
+                              State<S> &cells) {
+    return merge_modes(parameters<Real>(program), program.switches, Real(slack), x,
+                       virtual_molecules, cells);
   }
 };
 
@@ -259,7 +260,7 @@ template <class S> struct Passage {
   Particles particles;
   Amounts<Real> seen; // the cells, as formulas of sizes see them
   pack<Real> kernel[n_pair];
-  pack<S> condensed[n_mode];
+  pack<S> coating[n_insoluble]; // sulfate that has condensed on KI, AI and CI
   pack<double> sink;             // of all modes [s-1]
   pack<double> gas;              // left by condensation [cm-3]
   pack<double> water[n_soluble]; // after the step [kg m-3]
@@ -317,13 +318,11 @@ M7EMU_FUNCTION void condense_gas(const Program &program, double timestep, Passag
     convert(sink, rate);
     for (int k = 0; k < n_mode; ++k)
       c.sink = c.sink + rate[k];
-    condense(switches, timestep, c.air, rate, c.sink, c.gas, c.condensed);
-    for (int k = 0; k < n_soluble; ++k)
-      c.cells.mass[so4_ns + k] = c.cells.mass[so4_ns + k] + c.condensed[k];
+    condense(switches, timestep, c.air, rate, c.sink, c.gas, c.cells, c.coating);
   } else {
     c.gas = max(c.gas + c.air.production * D(timestep), D(0.0));
-    for (int k = 0; k < n_mode; ++k)
-      c.condensed[k] = pack<S>(S(0));
+    for (int k = 0; k < n_insoluble; ++k)
+      c.coating[k] = pack<S>(S(0));
   }
 }
 
@@ -338,14 +337,17 @@ M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Pa
   pack<Real> coat[n_insoluble];
   c.particles.coats(program, coat);
   coagulate_and_age(parameters<Real>(program), program.switches, Real(timestep),
-                    c.kernel, coat, c.condensed, to<S>(taken), to<S>(formed), c.cells);
+                    c.kernel, coat, c.coating, to<S>(taken), to<S>(formed), c.cells);
 }
 
 template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> &c) {
   M7EMU_PART(merging);
+  if (program.switches.condensation || program.switches.coagulation) {
+    for (int k = ns; k <= as; ++k)
+      convert(c.cells, k, c.seen);
+    c.particles.merging(program, 0.0, c.seen, c.cells);
+  }
   convert(c.cells, c.seen);
-  if (program.switches.condensation || program.switches.coagulation)
-    c.particles.merging(program, 0.0, c.cells, c.seen);
 }
 
 // The step in stages; nucleation is exact there.
@@ -357,7 +359,8 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   bool has_burst = false;
   Burst burst;
   M7EMU_PART(merging);
-  c.particles.merging(program, merging_slack, c.cells, c.seen);
+  if (c.particles.merging(program, merging_slack, c.seen, c.cells))
+    convert(c.cells, c.seen);
   for (int i = 0; i < program.stages; ++i) {
     M7EMU_PART(properties);
     size_up<true>(program, c);

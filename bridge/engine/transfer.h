@@ -37,13 +37,13 @@ M7EMU_FUNCTION Losses<T, sizeof...(partner)> loss_rates(const pack<T> (&kernel)[
 }
 
 // Rates use the numbers of the start; KI comes first, then NS, KS and AS. `fresh_gas` and `fresh`
-// have nucleated, `condensed` has been added to the soluble modes already; `coat`: molecules that
-// coat the mean insoluble particle.
+// have nucleated, `coating` has condensed on the insoluble modes; `coat`: molecules that coat the
+// mean insoluble particle.
 template <class S, class T>
 M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &switches, T timestep,
                                       const pack<T> (&kernel)[n_pair],
                                       const pack<T> (&coat)[n_insoluble],
-                                      const pack<S> (&condensed)[n_mode], pack<S> fresh_gas,
+                                      const pack<S> (&coating)[n_insoluble], pack<S> fresh_gas,
                                       pack<S> fresh, State<S> &cells) {
   using R = pack<T>;
   using H = pack<S>;
@@ -108,12 +108,12 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   const H so4_of_ns = mass[so4_ns], so4_of_ks = mass[so4_ks];
   // Sulfate that the insoluble modes have got.
   const R ks_has = to<T>(so4_of_ks);
-  const R on_ki = to<T>(condensed[ki]) + has * ns_to[3];
-  const R on_ai = to<T>(condensed[ai]) + has * ns_to[4] + ks_has * ks_to[2];
-  const R on_ci = to<T>(condensed[ci]) + has * ns_to[5] + ks_has * ks_to[3];
+  const R on_ki = to<T>(coating[0]) + has * ns_to[3];
+  const R on_ai = to<T>(coating[1]) + has * ns_to[4] + ks_has * ks_to[2];
+  const R on_ci = to<T>(coating[2]) + has * ns_to[5] + ks_has * ks_to[3];
   mass[so4_ns] = so4_of_ns * of[0];
-  H gained[3] = {so4_of_ns * of[1] + condensed[ki], so4_of_ns * of[2] + condensed[ai],
-                 so4_of_ns * of[3] + condensed[ci]}; // sulfate of KS, AS, CS
+  H gained[3] = {so4_of_ns * of[1] + coating[0], so4_of_ns * of[2] + coating[1],
+                 so4_of_ns * of[3] + coating[2]}; // sulfate of KS, AS, CS
 
   H ks_of[3] = {to<S>(ks_share.after + ks_share.intra), to<S>(ks_to[0] + ks_to[2]),
                 to<S>(ks_to[1] + ks_to[3])};
