@@ -86,6 +86,11 @@ M7EMU_INLINE constexpr const auto &erfc_series(float) {
   return erfc_series_float;
 }
 
+template <class T> M7EMU_INLINE pack<T> absolute(pack<T> x) {
+  using I = typename bits_of<T>::type;
+  return real<T>(bits<T>(x) & pack<I>(~(I(1) << (8 * sizeof(I) - 1))));
+}
+
 // c[0] + c[1] x + ... by Horner's rule.
 template <class R, class T, int n> M7EMU_INLINE R polynomial(R x, const T (&c)[n]) {
   R sum = R(c[n - 1]);

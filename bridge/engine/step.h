@@ -203,16 +203,16 @@ struct Particles {
       return;
     }
     const Parameters<Real> &p = parameters<Real>(program);
-    R valid[n_mode];
-    valid[ns] = colliding(p, sizes.wet_radius[ns], sizes.density[ns], max(number[ns], R(least)));
+    mask<Real> there[n_mode];
+    there[ns] = collides(p, sizes.wet_radius[ns], sizes.density[ns], max(number[ns], R(least)));
     for (int k = ks; k < n_mode; ++k)
-      valid[k] = colliding(p, sizes.wet_radius[k], sizes.density[k], number[k]);
+      there[k] = collides(p, sizes.wet_radius[k], sizes.density[k], number[k]);
     if (program.coagulation)
       for (int pair = 0; pair < n_pair; ++pair)
-        kernel[pair] = to<Real>(rate_of(learned[particle_ln_kernel + pair], kernel_max)) *
-                       (valid[pair_first[pair]] * valid[pair_second[pair]]);
+        kernel[pair] = only(there[pair_first[pair]] & there[pair_second[pair]],
+                            to<Real>(rate_of(learned[particle_ln_kernel + pair], kernel_max)));
     else
-      coagulation_kernels(p, air, sizes.wet_radius, sizes.density, valid, kernel);
+      coagulation_kernels(p, air, sizes.wet_radius, sizes.density, there, kernel);
   }
 
   // Sinks of so many particles [s-1].
