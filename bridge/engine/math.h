@@ -199,16 +199,15 @@ M7EMU_INLINE pack<double> cube_root(pack<double> x) {
   return only(x > R(1.0e-250), a * g * g);
 }
 // In float the guess is mended by a minimax polynomial of x g**3, and the root once more:
-// x**(1/3) = x g**2 (1 + 2/3 e).
+// x**(1/3) = x g**2 (1 + 2/3 e). That of 0 is 0, of numbers below the least normal one a rough one.
 M7EMU_INLINE pack<float> cube_root(pack<float> x) {
   using R = pack<float>;
-  const R a = max(x, R(1.0e-36f));
-  R g = real<float>(round_down(R(1419924000.0f) - whole(bits<float>(a)) * R(1.0f / 3.0f)));
-  const R c = a * g * (g * g);
+  R g = real<float>(round_down(R(1419924000.0f) - whole(bits<float>(x)) * R(1.0f / 3.0f)));
+  const R c = x * g * (g * g);
   g = g * (R(1.55577324f) + c * (R(-0.776832036f) + c * R(0.221063701f)));
-  const R root = a * (g * g);
+  const R root = x * (g * g);
   const R e = R(1.0f) - root * g;
-  return only(x > R(1.0e-36f), root + root * R(2.0f / 3.0f) * e);
+  return root + root * R(2.0f / 3.0f) * e;
 }
 
 // x**(-1/3) of a positive normal number.
