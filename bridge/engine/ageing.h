@@ -21,23 +21,31 @@ M7EMU_INLINE void coatings(const Parameters<T> &p, const pack<T> (&radius)[n_mod
         min(pack<T>(p.coat_factor[k]) * radius[ki + k] * radius[ki + k], pack<T>(T(coat_max)));
 }
 
-// Shares of the number and of the mass of insoluble mode k that join the soluble mode of its size:
-// those particles whose coating is complete. `coat`: molecules that coat the mean particle;
-// `sulfate`: condensed on and collected by the mode during the step; `number` of particles now,
-// `start` before coagulation, of which the share `stay` has kept its mass.
+// Share of the number of an insoluble mode that joins the soluble mode of its size, and of its mass
+// if the mode has lost no particles before: of those particles whose coating is complete. `coat`:
+// molecules that coat the mean particle; `sulfate`: condensed on and collected by the mode during the
+// step.
 template <class T>
-M7EMU_FUNCTION void ageing_shares(const Parameters<T> &p, const Switches &switches, pack<T> coat,
-                                  pack<T> sulfate, pack<T> number, pack<T> start, pack<T> stay,
-                                  pack<T> &number_share, pack<T> &mass_share) {
+M7EMU_FUNCTION pack<T> aged_share(const Parameters<T> &p, pack<T> coat, pack<T> sulfate,
+                                  pack<T> number) {
   using R = pack<T>;
   const auto ages = (number >= R(p.ageing_number_min)) & (coat > R(T(coating_min)));
-  R coated = quotient(ages, sulfate, coat);
-  number_share = quotient(min(coated, number), number);
-  // The limited 2004 generation moves the mass of all that could be coated, as far as there is any.
-  if (!(switches.limited_ageing && switches.older))
-    coated = min(coated, number);
-  const R kept = start * stay;
-  mass_share = quotient(min(coated, kept), kept);
+  return min(quotient(ages, sulfate, coat * number), R(T(1)));
+}
+
+// Share of the mass where particles of so much mass as `kept` have remained; the limited 2004
+// generation moves the mass of all that could be coated, as far as there is any.
+template <class T>
+M7EMU_FUNCTION pack<T> aged_mass_share(const Parameters<T> &p, const Switches &switches,
+                                       pack<T> coat, pack<T> sulfate, pack<T> number,
+                                       pack<T> kept, pack<T> number_share) {
+  using R = pack<T>;
+  R coated = number_share * number;
+  if (switches.limited_ageing && switches.older) {
+    const auto ages = (number >= R(p.ageing_number_min)) & (coat > R(T(coating_min)));
+    coated = quotient(ages, sulfate, coat);
+  }
+  return quotient(min(coated, kept), kept);
 }
 
 } // namespace M7EMU_SET

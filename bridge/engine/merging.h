@@ -63,7 +63,7 @@ M7EMU_FUNCTION bool merging_shares(const Parameters<T> &p, const Switches &switc
     // The 2004 generation takes a share as small as this for none.
     grown = grown & (above * count > R(p.least_merged));
   } else {
-    number[1] = select(small, leaves / edge, above);
+    number[1] = select(small, leaves * R(p.per_edge[k]), above);
     grown = grown & (above * count > zero);
   }
   number[0] = select(small, max(one - number[1], zero), below);

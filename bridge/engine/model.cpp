@@ -870,6 +870,7 @@ private:
       const double edge = older ? upper / mean_to_median[k] : upper;
       p.middle[k] = T(4.0 * pi / 3.0 * std::pow(middle, 3) * um3);
       p.edge[k] = T(4.0 * pi / 3.0 * std::pow(edge, 3) * um3);
+      p.per_edge[k] = T(1) / p.edge[k];
       p.upper_radius[k] = T(upper);
       p.per_ln_sigma[k] = T(1.0 / ln_sigma[k]);
       p.per_upper_volume[k] = T(std::pow(p.radius_factor[k] / upper, 3));

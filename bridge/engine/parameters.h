@@ -55,7 +55,7 @@ template <class T> struct Parameters {
   T coat_factor[n_insoluble]; // molecules that coat a particle over radius squared [cm-2]
   // merging
   T merging_number_min, merging_radius_min, least_merged;
-  T middle[as + 1], edge[as + 1]; // [um3]
+  T middle[as + 1], edge[as + 1], per_edge[as + 1]; // [um3], [um-3]
   T upper_radius[as + 1], per_ln_sigma[as + 1];
   // Of the mean particle whose median radius is the upper one: 1/volume [um-3], and below what
   // share of it there is no merging [1].

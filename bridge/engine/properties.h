@@ -19,6 +19,7 @@ template <class T> struct Salt {
   pack<T> present;      // 1 where the mode is treated as sea salt, else 0
   pack<T> ions[n_salt]; // NaCl, Na2SO4, H2SO4 [pmol cm-3]
   pack<T> mass, volume; // of the dry matter [pg cm-3], [um3 cm-3]
+  pack<T> per_number;   // [cm3]
 };
 
 // Mean dry particle of a soluble mode.
@@ -94,6 +95,7 @@ M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switch
   if (!salt.any)
     return;
   salt.present = only(here, one);
+  salt.per_number = one / max(number, R(T(least_salt_number)));
   R mass = zero, volume = zero;
   if (k == cs && !switches.reset_seasalt_sums) {
     // What the 2012 code forgot to reset: the sums of an AS mode that held sea salt.
@@ -148,8 +150,7 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
       Salt<T> &salt = dry.salt;
       salt_particle<k>(p, switches, x, salt);
       if (salt.any)
-        volume = select(salt.present > zero,
-                        salt.volume / max(x.number[k], R(T(least_salt_number))), volume);
+        volume = select(salt.present > zero, salt.volume * salt.per_number, volume);
     }
   }
   dry.volume = volume;
@@ -207,7 +208,7 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
       for (int i = 0; i < n_salt; ++i)
         taken = taken + salt.ions[i] * solution.water_per_salt[i];
       const R wet = salt.volume + taken * R(T(1000));
-      volume = select(here, wet / max(x.number[k], R(T(least_salt_number))), volume);
+      volume = select(here, wet * salt.per_number, volume);
       space = select(here, wet, space);
       mass = select(here, salt.mass + taken * R(T(1000)), mass);
       water = select(here, taken * R(T(1.0e-6)), water);

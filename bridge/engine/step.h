@@ -278,7 +278,7 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
   if (program.switches.production_in_gas)
     air.production = D(0.0);
   c.gas = to<double>(c.cells.gas);
-  air.production = max(air.production, D(0.0) - c.gas / dt);
+  air.production = max(air.production, D(0.0) - c.gas * D(1.0 / timestep));
   if (program.stages == 0 && program.switches.older) {
     c.gas = max(c.gas + air.production * dt, D(0.0));
     air.production = D(0.0);

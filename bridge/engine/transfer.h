@@ -127,27 +127,23 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
                 to<S>(ki_share.inter * ki_loss.share[1])};
   normalise<S>(ki_of);
 
-  R number_share[n_insoluble], mass_share[n_insoluble];
-  const R one = R(T(1));
-  ageing_shares(p, switches, coat[0], on_ki, ki_number, start[ki], ki_stay, number_share[0],
-                mass_share[0]);
-  ageing_shares(p, switches, coat[1], on_ai, start[ai], start[ai], one, number_share[1],
-                mass_share[1]);
-  ageing_shares(p, switches, coat[2], on_ci, start[ci], start[ci], one, number_share[2],
-                mass_share[2]);
+  const R ki_aged = aged_share(p, coat[0], on_ki, ki_number);
+  const H number_share[n_insoluble] = {to<S>(ki_aged), to<S>(aged_share(p, coat[1], on_ai, start[ai])),
+                                       to<S>(aged_share(p, coat[2], on_ci, start[ci]))};
   constexpr int partner[n_insoluble] = {ks, as, cs};
   for (int k = 0; k < n_insoluble; ++k) {
-    const H aged = number[ki + k] * to<S>(number_share[k]);
+    const H aged = number[ki + k] * number_share[k];
     number[ki + k] = number[ki + k] - aged;
     number[partner[k]] = number[partner[k]] + aged;
   }
 
   constexpr int from_ks[] = {bc_ks, oc_ks}, from_ki[] = {bc_ki, oc_ki};
   constexpr int in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs};
-  const H ki_aged = to<S>(mass_share[0]);
+  const H ki_mass_aged = to<S>(aged_mass_share(p, switches, coat[0], on_ki, ki_number,
+                                               start[ki] * ki_stay, ki_aged));
   for (int j = 0; j < 2; ++j) {
     const H old_ks = mass[from_ks[j]], old_ki = mass[from_ki[j]];
-    const H staying = old_ki * ki_of[0], aged = staying * ki_aged;
+    const H staying = old_ki * ki_of[0], aged = staying * ki_mass_aged;
     mass[from_ki[j]] = staying - aged;
     mass[from_ks[j]] = old_ks * ks_of[0] + old_ki * ki_of[1] + aged;
     mass[in_as[j]] = mass[in_as[j]] + old_ks * ks_of[1] + old_ki * ki_of[2];
@@ -155,7 +151,7 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   }
   constexpr int dust[] = {du_ai, du_ci}, dusty[] = {du_as, du_cs};
   for (int j = 0; j < 2; ++j) {
-    const H aged = mass[dust[j]] * to<S>(mass_share[1 + j]);
+    const H aged = mass[dust[j]] * number_share[1 + j];
     mass[dust[j]] = mass[dust[j]] - aged;
     mass[dusty[j]] = mass[dusty[j]] + aged;
   }

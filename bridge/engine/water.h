@@ -54,14 +54,14 @@ M7EMU_FUNCTION void solution_terms(pack<double> pressure, pack<double> temperatu
   using R = pack<double>;
   const R t = max(temperature, R(temperature_floor));
   const R h = min(max(relative_humidity, R(humidity_floor)), R(humidity_ceiling));
-  const R per_t = R(1.0) / t;
+  const R per_both = R(1.0) / (t * h), per_t = per_both * h, per_h = per_both * t;
   const R ratio = h * per_t;
   const R w0 = R(w[1]) + ratio * (R(w[5]) + ratio * (R(w[12]) + ratio * R(w[16]))) +
-               R(w[17]) * rough_log(h * t / pressure);
+               R(w[17]) * to<double>(log_of<float>(to<float>(h * t) / to<float>(pressure)));
   const R w1 = R(w[2]) + h * (R(w[3]) + h * R(w[8])) + t * (R(w[4]) + t * R(w[9]));
   const R w2 = R(w[13]) + h * (R(w[6]) + h * R(w[10])) + t * (R(w[7]) + t * R(w[11]));
   const R d0 = R(g[1]) + h * R(g[4]) + t * (R(g[5]) + t * R(g[9]));
-  const R d1 = (R(g[3]) + R(g[7]) / h + R(g[8]) * per_t) * R(1.0 / 3.0);
+  const R d1 = (R(g[3]) + R(g[7]) * per_h + R(g[8]) * per_t) * R(1.0 / 3.0);
   constexpr double x = centre;
   solution.percent[0] = to<T>(w0 + R(x) * w1 + R(x * x) * w2 + R(x * x * x * (w[14] + x * w[15])));
   solution.percent[1] = to<T>(w1 + R(2.0 * x) * w2 + R(x * x * (3.0 * w[14] + 4.0 * x * w[15])));
