@@ -57,12 +57,24 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   for (int k = 0; k < n_mode; ++k)
     start[k] = to<T>(number[k]);
 
-  // KI loses particles to KS, to AS and to itself.
+  // KI loses particles to KS, to AS and to itself; KS to AS, CS, AI, CI and to itself; AS only to
+  // itself. None of them waits for another, so that they come side by side.
   const Losses<T, 2> ki_loss = loss_rates<ki, ks, as>(kernel, start);
+  const Losses<T, 4> ks_loss = loss_rates<ks, as, cs, ai, ci>(kernel, start);
+  constexpr int as_as = pair_index(as, as);
   const Shares<T> ki_share =
       coagulate_number(p, timestep, start[ki], ki_loss.a, ki_loss.b, ki_loss.per_b);
+  const Shares<T> ks_share =
+      coagulate_number(p, timestep, start[ks], ks_loss.a, ks_loss.b, ks_loss.per_b);
+  const Shares<T> as_share =
+      coagulate_number(p, timestep, start[as], R(T(0.5)) * kernel[as_as], zero, zero);
   number[ki] = number[ki] * to<S>(ki_share.after);
+  number[ks] = number[ks] * to<S>(ks_share.after);
+  number[as] = number[as] * to<S>(as_share.after);
   const R ki_number = start[ki] * ki_share.after;
+  R ks_to[4];
+  for (int j = 0; j < 4; ++j)
+    ks_to[j] = ks_share.inter * ks_loss.share[j];
 
   // NS to all modes and to itself, and it gains what nucleates.
   const Losses<T, 6> ns_loss = loss_rates<ns, ks, as, cs, ki, ai, ci>(kernel, start);
@@ -86,19 +98,6 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   ns_to[4] = ns_to[4] + extra * (start[ai] * per_insoluble);
   ns_to[5] = ns_to[5] + extra * (start[ci] * per_insoluble);
   number[ns] = number[ns] * to<S>(ns_share.after);
-
-  // KS to AS, CS, AI, CI and to itself; AS only to itself.
-  const Losses<T, 4> ks_loss = loss_rates<ks, as, cs, ai, ci>(kernel, start);
-  const Shares<T> ks_share =
-      coagulate_number(p, timestep, start[ks], ks_loss.a, ks_loss.b, ks_loss.per_b);
-  R ks_to[4];
-  for (int j = 0; j < 4; ++j)
-    ks_to[j] = ks_share.inter * ks_loss.share[j];
-  number[ks] = number[ks] * to<S>(ks_share.after);
-  constexpr int as_as = pair_index(as, as);
-  const Shares<T> as_share =
-      coagulate_number(p, timestep, start[as], R(T(0.5)) * kernel[as_as], zero, zero);
-  number[as] = number[as] * to<S>(as_share.after);
 
   // Particles lost to others take their mass along; the rest of the mode's mass stays. What
   // collides with insoluble particles makes soluble ones of their size.
