@@ -23,8 +23,8 @@ M7EMU_INLINE void coatings(const Parameters<T> &p, const pack<T> (&radius)[n_mod
 
 // Share of the number of an insoluble mode that joins the soluble mode of its size, and of its mass
 // if the mode has lost no particles before: of those particles whose coating is complete. `coat`:
-// molecules that coat the mean particle; `sulfate`: condensed on and collected by the mode during the
-// step.
+// molecules that coat the mean particle; `sulfate`: condensed on and collected by the mode during
+// the step.
 template <class T>
 M7EMU_FUNCTION pack<T> aged_share(const Parameters<T> &p, pack<T> coat, pack<T> sulfate,
                                   pack<T> number) {
@@ -37,8 +37,8 @@ M7EMU_FUNCTION pack<T> aged_share(const Parameters<T> &p, pack<T> coat, pack<T> 
 // generation moves the mass of all that could be coated, as far as there is any.
 template <class T>
 M7EMU_FUNCTION pack<T> aged_mass_share(const Parameters<T> &p, const Switches &switches,
-                                       pack<T> coat, pack<T> sulfate, pack<T> number,
-                                       pack<T> kept, pack<T> number_share) {
+                                       pack<T> coat, pack<T> sulfate, pack<T> number, pack<T> kept,
+                                       pack<T> number_share) {
   using R = pack<T>;
   R coated = number_share * number;
   if (switches.limited_ageing && switches.older) {

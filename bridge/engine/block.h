@@ -125,8 +125,9 @@ constexpr std::size_t crowded = 1024; // [byte]
 template <class S> M7EMU_INLINE bool place(const Columns<S> &at, Passage<S> &passage) {
   const bool copies = at.plane * sizeof(S) % crowded == 0;
   S *const copy = passage.copy[0];
-  passage.cells = copies ? State<S>{{copy}, {copy + lanes, lanes}, {copy + (1 + n_mass) * lanes, lanes}}
-                         : State<S>{{at.h2so4}, {at.mass, at.plane}, {at.number, at.plane}};
+  passage.cells =
+      copies ? State<S>{{copy}, {copy + lanes, lanes}, {copy + (1 + n_mass) * lanes, lanes}}
+             : State<S>{{at.h2so4}, {at.mass, at.plane}, {at.number, at.plane}};
   return copies;
 }
 #endif
@@ -149,7 +150,8 @@ template <class S> M7EMU_OUTLINE bool lift(const Columns<S> &at, Passage<S> &pas
   return true;
 }
 
-// Read `lanes` columns; tells whether all numbers are in their range, else nothing has been changed.
+// Read `lanes` columns; tells whether all numbers are in their range, else nothing has been
+// changed.
 template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &passage) {
   M7EMU_PART(reading);
   using R = pack<S>;

@@ -18,9 +18,9 @@ struct Air {
 };
 
 // In the host's precision: what is conserved, gas [molecules cm-3], mass [molecules or ug m-3] and
-// number [cm-3]. T is float or double. A GPU's thread holds it in registers; elsewhere it is stepped
-// where it lies, in the host's arrays as a rule: a copy would take much of the cache that all else
-// is in.
+// number [cm-3]. T is float or double. A GPU's thread holds it in registers; elsewhere it is
+// stepped where it lies, in the host's arrays as a rule: a copy would take much of the cache that
+// all else is in.
 #if defined(M7EMU_SCALAR)
 template <class T> struct State {
   T gas, mass[n_mass], number[n_mode];

@@ -63,8 +63,7 @@ M7EMU_FUNCTION void condensation_sink(const Parameters<T> &p, const Air &air,
 template <class S>
 M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Air &air,
                              const pack<double> (&sink)[n_mode], pack<double> total,
-                             pack<double> &gas, State<S> &cells,
-                             pack<S> (&coating)[n_insoluble]) {
+                             pack<double> &gas, State<S> &cells, pack<S> (&coating)[n_insoluble]) {
   using R = pack<double>;
   const R zero = R(0.0), one = R(1.0), dt = R(timestep);
   R clear, cloudy = zero;

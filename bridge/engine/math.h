@@ -164,22 +164,6 @@ template <class T> M7EMU_INLINE pack<T> log_of(pack<T> x) {
   return k * R(traits::ln2_high) + (f - (tail - k * R(traits::ln2_low)));
 }
 
-// Natural logarithm of a number that float holds, right to 1e-7 absolutely whatever its size.
-M7EMU_INLINE pack<double> rough_log(pack<double> x) {
-  using R = pack<float>;
-  using D = pack<double>;
-  using traits = real_traits<float>;
-  using I = decltype(bits<float>(R()));
-  const I shifted = bits<float>(to<float>(x)) + I(traits::one - traits::root_half);
-  const R m = real<float>((shifted & I(traits::mantissa_mask)) + I(traits::root_half));
-  const R k = whole(shifted >> traits::mantissa_bits) - R(127.0f);
-  const R f = m - R(1.0f);
-  const R s = f / (R(2.0f) + f);
-  const R z = s * s;
-  const R rest = f - s * (f - z * polynomial(z, log_series(0.0f)));
-  return to<double>(k) * D(0.69314718055994531) + to<double>(rest);
-}
-
 // Cube root of a non-negative number without a division; 0 below about the least normal number. A
 // guess from the exponent bits (4 %) is mended by series of the inverse root g: with e = 1 - x
 // g**3, x**(-1/3) = g (1 - e)**(-1/3).

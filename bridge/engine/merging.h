@@ -11,11 +11,11 @@ namespace M7EMU_SET {
 
 // Merging of a mode: shares of its mass and number that stay, and that leave.
 template <class T> struct Merging {
-  mask<T> grown;           // where the mode merges
-  bool any;                // lane of the block
-  pack<T> volume;          // dry [um3 cm-3]
-  pack<T> size;            // of the mean particle by M7's thresholds, over that of the upper edge [1]
-  pack<T> below, above;    // parts of a log-normal on either side of the upper edge [1]
+  mask<T> grown;        // where the mode merges
+  bool any;             // lane of the block
+  pack<T> volume;       // dry [um3 cm-3]
+  pack<T> size;         // of the mean particle by M7's thresholds, over that of the upper edge [1]
+  pack<T> below, above; // parts of a log-normal on either side of the upper edge [1]
   pack<T> mass[2], number[2];
 };
 
@@ -64,9 +64,9 @@ M7EMU_INLINE void cut(const Parameters<T> &p, const Switches &switches, Merging<
   mode.above = select(none, one, above);
 }
 
-// None leave until the mean particle outgrows that of the middle radius; then what stays is the part
-// below the upper edge, at the middle radius. Where what leaves would be smaller than the upper edge,
-// fewer particles take the mass (ham2), or fewer and less of it (2004).
+// None leave until the mean particle outgrows that of the middle radius; then what stays is the
+// part below the upper edge, at the middle radius. Where what leaves would be smaller than the
+// upper edge, fewer particles take the mass (ham2), or fewer and less of it (2004).
 template <int k, class T>
 M7EMU_INLINE void share_out(const Parameters<T> &p, const Switches &switches, pack<T> count,
                             Merging<T> &mode) {

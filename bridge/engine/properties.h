@@ -312,8 +312,8 @@ M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Amounts<T> &
 }
 
 // Sizes, densities and water of some soluble modes side by side, as what is found of one of them
-// waits for what was found before; wet radii and densities alone if not `all`. `dissolve` tells what
-// solution a particle of so many molecules becomes: the exact fit, or a network's.
+// waits for what was found before; wet radii and densities alone if not `all`. `dissolve` tells
+// what solution a particle of so many molecules becomes: the exact fit, or a network's.
 template <bool all, int... k, class T, class Dissolve>
 M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &switches,
                                     const Solution<T> &solution, const Amounts<T> &x,

@@ -260,7 +260,7 @@ template <class S> struct Passage {
   Particles particles;
   Amounts<Real> seen; // the cells, as formulas of sizes see them
   pack<Real> kernel[n_pair];
-  pack<S> coating[n_insoluble]; // sulfate that has condensed on KI, AI and CI
+  pack<S> coating[n_insoluble];  // sulfate that has condensed on KI, AI and CI
   pack<double> sink;             // of all modes [s-1]
   pack<double> gas;              // left by condensation [cm-3]
   pack<double> water[n_soluble]; // after the step [kg m-3]
@@ -336,8 +336,8 @@ M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Pa
   M7EMU_PART(coagulation);
   pack<Real> coat[n_insoluble];
   c.particles.coats(program, coat);
-  coagulate_and_age(parameters<Real>(program), program.switches, Real(timestep),
-                    c.kernel, coat, c.coating, to<S>(taken), to<S>(formed), c.cells);
+  coagulate_and_age(parameters<Real>(program), program.switches, Real(timestep), c.kernel, coat,
+                    c.coating, to<S>(taken), to<S>(formed), c.cells);
 }
 
 template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> &c) {

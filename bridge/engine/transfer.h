@@ -127,7 +127,8 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   normalise<S>(ki_of);
 
   const R ki_aged = aged_share(p, coat[0], on_ki, ki_number);
-  const H number_share[n_insoluble] = {to<S>(ki_aged), to<S>(aged_share(p, coat[1], on_ai, start[ai])),
+  const H number_share[n_insoluble] = {to<S>(ki_aged),
+                                       to<S>(aged_share(p, coat[1], on_ai, start[ai])),
                                        to<S>(aged_share(p, coat[2], on_ci, start[ci]))};
   constexpr int partner[n_insoluble] = {ks, as, cs};
   for (int k = 0; k < n_insoluble; ++k) {
@@ -138,8 +139,8 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
 
   constexpr int from_ks[] = {bc_ks, oc_ks}, from_ki[] = {bc_ki, oc_ki};
   constexpr int in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs};
-  const H ki_mass_aged = to<S>(aged_mass_share(p, switches, coat[0], on_ki, ki_number,
-                                               start[ki] * ki_stay, ki_aged));
+  const H ki_mass_aged =
+      to<S>(aged_mass_share(p, switches, coat[0], on_ki, ki_number, start[ki] * ki_stay, ki_aged));
   for (int j = 0; j < 2; ++j) {
     const H old_ks = mass[from_ks[j]], old_ki = mass[from_ki[j]];
     const H staying = old_ki * ki_of[0], aged = staying * ki_mass_aged;
