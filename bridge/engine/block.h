@@ -133,17 +133,17 @@ template <class S> M7EMU_INLINE bool place(const Columns<S> &at, Passage<S> &pas
 #endif
 
 // Take amounts below 0, and -0, as 0: a host's transport leaves them here and there. Tells whether
-// all are in their range.
-template <class S> M7EMU_OUTLINE bool lift(const Columns<S> &at, Passage<S> &passage) {
+// all are in their range, else nothing is changed.
+template <class S> M7EMU_FUNCTION bool lift(const Columns<S> &at, Passage<S> &passage) {
   using R = pack<S>;
   const R zero = R(S(0));
   auto wrong = bits<S>(zero);
   each_amount(at, passage.cells,
-              [&](const S *field, const auto &) { wrong = wrong | out_of_range<S>(load(field)); });
+              [&](const S *, auto &&amount) { wrong = wrong | out_of_range<S>(amount); });
   if (any_sign<S>(wrong))
     return false;
-  each_amount(at, passage.cells, [&](const S *field, auto &&amount) {
-    const R given = load(field);
+  each_amount(at, passage.cells, [&](const S *, auto &&amount) {
+    const R given = amount;
     passage.negatives = passage.negatives + to<float>(only(given < zero, R(S(1))));
     amount = max(given, zero);
   });
@@ -174,7 +174,8 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
     inspection.see(x);
   });
   passage.negatives = pack<float>(0.0f);
-  if (inspection.finds() && !lift(at, passage))
+  // A GPU's thread has but one cell to look for: it goes no other way than its neighbours.
+  if ((lanes == 1 || inspection.finds()) && !lift(at, passage))
     return false;
   convert(passage.cells, passage.seen);
 

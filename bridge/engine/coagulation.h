@@ -33,9 +33,9 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
   const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
   const R path = R(p.path_per_kelvin) * temperature / pressure;
   const R half_path = R(T(0.5)) * path, decay = R(T(-0.86 * 1.4426950408889634)) / path;
-  // Diffusivities and speeds of pairs come times 4 pi, which the kernel has; sums of two modes' are
-  // made of what each mode has half of. Constants are taken together where they can be: the
-  // processor has no more to do here than its products.
+  // With diffusivities and speeds times 4 pi the kernel has its factor; each mode has half of what
+  // a pair has of radius and diffusivity. Products are what takes time here, so that constants are
+  // multiplied beforehand.
   const T four_pi = T(4) * p.pi;
   // 4 pi 2 k_B T/(6 pi eta)
   const R scale = R(T(2) * four_pi * p.stokes) * temperature *

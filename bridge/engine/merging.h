@@ -46,6 +46,7 @@ M7EMU_INLINE void measure(const Parameters<T> &p, const Switches &switches, cons
   mode.any = any(mode.grown);
 }
 
+// Parts of the log-normal on either side of the upper edge.
 template <int k, class T>
 M7EMU_INLINE void cut(const Parameters<T> &p, const Switches &switches, Merging<T> &mode) {
   using R = pack<T>;

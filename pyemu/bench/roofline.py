@@ -19,8 +19,8 @@ from pyemu.state import Matrix
 OPERATIONS = ("multiply", "add", "divide", "root", "other")
 PRECISIONS = ("single", "double")
 _RATES = ("multiply-adds", "divisions", "square roots")
-_BYTES = {"reading": 34 * 8, "writing": 26 * 8}
-"""Of the state, that a part moves in or out; outputs stay in the host's cache."""
+_BYTES = {"reading": 34 * 8, "writing": 0}
+"""Of the state, that a part moves in. Other parts change it where it lies; outputs stay in cache."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,24 +78,25 @@ static void negatives(const m7emu_model *model) {
 }
 
 /* What transport leaves: here and there less than nothing, or -0, in the midst of good cells; also
- * beside a cell that is not stepped. */
-static void fewer_than_none(const m7emu_model *model) {
+ * beside a cell that is not stepped, and where fields are so far apart that a copy is stepped. */
+static void fewer_than_none(const m7emu_model *model, int kbdim) {
+  const size_t plane = (size_t)kbdim;
   for (int beside = 0; beside < 2; ++beside)
     for (size_t field = 8; field < 34; ++field) {
-      cells c = cells_new(COUNT, COUNT, 1), none = cells_new(COUNT, COUNT, 1);
-      cells_float f = cells_float_new(COUNT, COUNT, 1), none_f = cells_float_new(COUNT, COUNT, 1);
+      cells c = cells_new(COUNT, kbdim, 1), none = cells_new(COUNT, kbdim, 1);
+      cells_float f = cells_float_new(COUNT, kbdim, 1), none_f = cells_float_new(COUNT, kbdim, 1);
       for (size_t i = 0; i < COUNT; ++i) {
         cells_set(&c, i, i);
         cells_set(&none, i, i);
         cells_float_set(&f, i, i);
         cells_float_set(&none_f, i, i);
       }
-      double *const x = c.memory + field * COUNT;
-      float *const y = f.memory + field * COUNT;
+      double *const x = c.memory + field * plane;
+      float *const y = f.memory + field * plane;
       x[3] = -1e-30, x[4] = -0.0, x[40] = -1e9;
       y[3] = -1e-30f, y[4] = -0.0f, y[40] = -1e9f;
       for (size_t i = 3; i < 41; i = i == 4 ? 40 : i + 1)
-        none.memory[field * COUNT + i] = 0.0, none_f.memory[field * COUNT + i] = 0.0f;
+        none.memory[field * plane + i] = 0.0, none_f.memory[field * plane + i] = 0.0f;
       if (beside)
         c.memory[20] = none.memory[20] = 0.0, f.memory[20] = none_f.memory[20] = 0.0f;
       step(model, &c);
@@ -108,7 +109,7 @@ static void fewer_than_none(const m7emu_model *model) {
         counted &= c.negatives[i] == negative && f.negatives[i] == negative;
         counted &= c.flag[i] == none.flag[i] && f.flag[i] == none_f.flag[i];
         for (size_t k = 8; k < N_FIELDS; ++k) {
-          const size_t at = k * COUNT + i;
+          const size_t at = k * plane + i;
           same &= !memcmp(&c.memory[at], &none.memory[at], sizeof c.memory[at]);
           same &= !memcmp(&f.memory[at], &none_f.memory[at], sizeof f.memory[at]);
         }
@@ -191,7 +192,8 @@ int main(int argc, char **argv) {
     m7emu_model *model = opened(argv[i]);
     bad_cells(model);
     negatives(model);
-    fewer_than_none(model);
+    fewer_than_none(model, COUNT);
+    fewer_than_none(model, 4 * COUNT);
     extreme_cells(model);
     empty_cells(model);
     m7emu_close(model);
