@@ -59,6 +59,10 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
 
   // KI loses particles to KS, to AS and to itself; KS to AS, CS, AI, CI and to itself; AS only to
   // itself. None of them waits for another, so that they come side by side.
+  const Losses<T, 6> ns_loss = loss_rates<ns, ks, as, cs, ki, ai, ci>(kernel, start);
+  const Shares<T> ns_share =
+      coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
+                           ns_loss.a, ns_loss.b, ns_loss.per_b);
   const Losses<T, 2> ki_loss = loss_rates<ki, ks, as>(kernel, start);
   const Losses<T, 4> ks_loss = loss_rates<ks, as, cs, ai, ci>(kernel, start);
   constexpr int as_as = pair_index(as, as);
@@ -77,16 +81,12 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
     ks_to[j] = ks_share.inter * ks_loss.share[j];
 
   // NS to all modes and to itself, and it gains what nucleates.
-  const Losses<T, 6> ns_loss = loss_rates<ns, ks, as, cs, ki, ai, ci>(kernel, start);
   const R insoluble = ki_number + start[ai] + start[ci];
   const R per_insoluble = quotient(R(T(1)), insoluble);
   const R needed =
       (coat[0] * ki_number + coat[1] * start[ai] + coat[2] * start[ci]) * per_insoluble * start[ns];
   const R has = to<T>(mass[so4_ns]);
   const R coats = only(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))));
-  const Shares<T> ns_share =
-      coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
-                           ns_loss.a, ns_loss.b, ns_loss.per_b);
   const R extra =
       quotient(hidden_collisions(p, timestep, ns_loss.a, start[ns] + start[ks], insoluble, coats,
                                  start[ns] * ns_share.inter, start[ns] * ns_share.intra),

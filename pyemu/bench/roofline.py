@@ -20,7 +20,7 @@ OPERATIONS = ("multiply", "add", "divide", "root", "other")
 PRECISIONS = ("single", "double")
 _RATES = ("multiply-adds", "divisions", "square roots")
 _BYTES = {"reading": 34 * 8, "writing": 0}
-"""Of the state, that a part moves in. Other parts change it where it lies; outputs stay in cache."""
+"""Of the state, that a part moves in; others change it where it lies, and outputs stay in cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
