@@ -15,7 +15,7 @@ constexpr double least_salt = 1.0e-15, least_salt_number = 1.0e-10;
 
 // A mode that holds sea salt, per volume of air.
 template <class T> struct Salt {
-  bool any;             // lane of the block
+  bool any, all;        // lanes of the block
   pack<T> present;      // 1 where the mode is treated as sea salt, else 0
   pack<T> ions[n_salt]; // NaCl, Na2SO4, H2SO4 [pmol cm-3]
   pack<T> mass, volume; // of the dry matter [pg cm-3], [um3 cm-3]
@@ -24,11 +24,12 @@ template <class T> struct Salt {
 
 // Mean dry particle of a soluble mode.
 template <class T> struct Dry {
+  bool acid; // some lane of the block is not treated as sea salt: of all others volume and salt
+  pack<T> volume;    // 0 where the mode has no size [um3]
   pack<T> molecules; // H2SO4 [1]
   // BC, OC and DU, and sea salt for kappa water [pg], [um3]
   pack<T> core_mass, core_volume;
-  pack<T> volume; // 0 where the mode has no size [um3]
-  Salt<T> salt;   // of AS and CS
+  Salt<T> salt; // of AS and CS
 };
 
 // 1/number, 0 where a mode has no mean particle (section 7).
@@ -92,6 +93,7 @@ M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switch
   const R number = x.number[k], sea_salt = x.mass[mass_index[k][ss]];
   const auto here = (sea_salt > R(T(least_salt))) & (number > R(T(least_salt_number)));
   salt.any = any(here);
+  salt.all = !any(!here);
   if (!salt.any)
     return;
   salt.present = only(here, one);
@@ -123,6 +125,16 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
                                  const Amounts<T> &x, pack<T> &virtual_molecules, Dry<T> &dry) {
   using R = pack<T>;
   const R zero = R(T(0));
+  dry.acid = true;
+  if constexpr (k >= as)
+    if (!switches.kappa_water) {
+      salt_particle<k>(p, switches, x, dry.salt);
+      if (dry.salt.all) { // as in most of a model's cells
+        dry.acid = false;
+        dry.volume = dry.salt.volume * dry.salt.per_number;
+        return;
+      }
+    }
   const R each = per_particle(p, x.number[k]);
   R molecules = mean_mass(p, x.mass[mass_index[k][so4]], each);
   if constexpr (k == ns) {
@@ -145,14 +157,9 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
   dry.core_volume = only(some, core_volume);
   R volume = molecules * R(p.dry_volume) + dry.core_volume;
   volume = only(molecules > R(p.least_acid), volume);
-  if constexpr (k >= as) {
-    if (!switches.kappa_water) {
-      Salt<T> &salt = dry.salt;
-      salt_particle<k>(p, switches, x, salt);
-      if (salt.any)
-        volume = select(salt.present > zero, salt.volume * salt.per_number, volume);
-    }
-  }
+  if constexpr (k >= as)
+    if (!switches.kappa_water && dry.salt.any)
+      volume = select(dry.salt.present > zero, dry.salt.volume * dry.salt.per_number, volume);
   dry.volume = volume;
 }
 
@@ -189,17 +196,17 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
                                  pack<T> solution_density, Sizes<T> &sizes) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
-  const R molecules = dry.molecules;
-  const auto sized = dry.volume > zero;
-  const R dissolved = molecules * R(p.molecule_mass);
-  const R per_both = one / (percent * solution_density), per_percent = solution_density * per_both;
-  const R droplet = dissolved * R(T(100)) * per_percent;
-  R volume = dissolved * R(T(100)) * per_both + dry.core_volume;
-  R mass = droplet + dry.core_mass;
-  // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
-  R water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));
-  volume = only(sized, volume);
-  R space = volume; // what `mass` fills
+  R volume = zero, mass = zero, space = zero, water = zero; // `space` is what `mass` fills
+  if (dry.acid) {
+    const R dissolved = dry.molecules * R(p.molecule_mass);
+    const R per_both = one / (percent * solution_density),
+            per_percent = solution_density * per_both;
+    volume = dissolved * R(T(100)) * per_both + dry.core_volume;
+    volume = space = only(dry.volume > zero, volume);
+    mass = dissolved * R(T(100)) * per_percent + dry.core_mass;
+    // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
+    water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));
+  }
   if constexpr (k >= as) {
     const Salt<T> &salt = dry.salt;
     if (salt.any) {
@@ -328,10 +335,11 @@ M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &swit
     return;
   }
   R percent[n], density[n];
-  for (int i = 0; i < n; ++i) {
-    const R molecules = select(dry[i].molecules > R(T(0)), dry[i].molecules, R(T(1.0e3)));
-    dissolve(molecules, percent[i], density[i]);
-  }
+  for (int i = 0; i < n; ++i)
+    if (dry[i].acid) {
+      const R molecules = select(dry[i].molecules > R(T(0)), dry[i].molecules, R(T(1.0e3)));
+      dissolve(molecules, percent[i], density[i]);
+    }
   if constexpr (all)
     ((sizes.dry_radius[k] = median_radius(p, k, dry[k - first].volume)), ...);
   (wet_particle<k, all>(p, solution, x, dry[k - first], percent[k - first], density[k - first],
