@@ -24,12 +24,14 @@ template <class T> struct Salt {
 
 // Mean dry particle of a soluble mode.
 template <class T> struct Dry {
-  bool acid; // some lane of the block is not treated as sea salt: of all others volume and salt
+  // Whether any lane of the block is not treated as sea salt; if none, only volume and salt are
+  // known.
+  bool acid;
   pack<T> volume;    // 0 where the mode has no size [um3]
+  Salt<T> salt;      // of AS and CS
   pack<T> molecules; // H2SO4 [1]
   // BC, OC and DU, and sea salt for kappa water [pg], [um3]
   pack<T> core_mass, core_volume;
-  Salt<T> salt; // of AS and CS
 };
 
 // 1/number, 0 where a mode has no mean particle (section 7).
@@ -189,11 +191,12 @@ M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &s
   water = select(here, taken * R(1.0e-6), water);
 }
 
-// Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt.
+// Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt;
+// `percent` and `solution_density` are known where there is `acid`.
 template <int k, bool all, class T>
 M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
-                                 const Amounts<T> &x, const Dry<T> &dry, pack<T> percent,
-                                 pack<T> solution_density, Sizes<T> &sizes) {
+                                 const Amounts<T> &x, const Dry<T> &dry, const pack<T> &percent,
+                                 const pack<T> &solution_density, Sizes<T> &sizes) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   R volume = zero, mass = zero, space = zero, water = zero; // `space` is what `mass` fills
