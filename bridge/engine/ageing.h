@@ -21,6 +21,12 @@ M7EMU_INLINE void coatings(const Parameters<T> &p, const pack<T> (&radius)[n_mod
         min(pack<T>(p.coat_factor[k]) * radius[ki + k] * radius[ki + k], pack<T>(T(coat_max)));
 }
 
+// Where particles age at all.
+template <class T> M7EMU_INLINE mask<T> ages(const Parameters<T> &p, pack<T> coat, pack<T> number) {
+  using R = pack<T>;
+  return (number >= R(p.ageing_number_min)) & (coat > R(T(coating_min)));
+}
+
 // Share of the number of an insoluble mode that joins the soluble mode of its size, and of its mass
 // if the mode has lost no particles before: of those particles whose coating is complete. `coat`:
 // molecules that coat the mean particle; `sulfate`: condensed on and collected by the mode during
@@ -29,8 +35,7 @@ template <class T>
 M7EMU_FUNCTION pack<T> aged_share(const Parameters<T> &p, pack<T> coat, pack<T> sulfate,
                                   pack<T> number) {
   using R = pack<T>;
-  const auto ages = (number >= R(p.ageing_number_min)) & (coat > R(T(coating_min)));
-  return min(quotient(ages, sulfate, coat * number), R(T(1)));
+  return min(quotient(ages(p, coat, number), sulfate, coat * number), R(T(1)));
 }
 
 // Share of the mass where particles of so much mass as `kept` have remained; the limited 2004
@@ -41,10 +46,8 @@ M7EMU_FUNCTION pack<T> aged_mass_share(const Parameters<T> &p, const Switches &s
                                        pack<T> number_share) {
   using R = pack<T>;
   R coated = number_share * number;
-  if (switches.limited_ageing && switches.older) {
-    const auto ages = (number >= R(p.ageing_number_min)) & (coat > R(T(coating_min)));
-    coated = quotient(ages, sulfate, coat);
-  }
+  if (switches.limited_ageing && switches.older)
+    coated = quotient(ages(p, coat, number), sulfate, coat);
   return quotient(min(coated, kept), kept);
 }
 

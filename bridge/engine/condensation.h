@@ -92,7 +92,7 @@ M7EMU_FUNCTION void condense(const Switches &switches, double timestep, const Ai
     cloudy = cloudy - take;
     const pack<S> condensed = to<S>(sink[k] * amount + take);
     if (k < n_soluble)
-      cells.mass[so4_ns + k] = cells.mass[so4_ns + k] + condensed;
+      cells.mass[mass_index[k][so4]] = cells.mass[mass_index[k][so4]] + condensed;
     else
       coating[k - ki] = condensed;
   }

@@ -36,7 +36,7 @@ M7EMU_FUNCTION Losses<T, sizeof...(partner)> loss_rates(const pack<T> (&kernel)[
   return losses;
 }
 
-// Rates use the numbers of the start; KI comes first, then NS, KS and AS. `fresh_gas` and `fresh`
+// Rates use the numbers of the start; NS meets what KI has left. `fresh_gas` and `fresh`
 // have nucleated, `coating` has condensed on the insoluble modes; `coat`: molecules that coat the
 // mean insoluble particle.
 template <class S, class T>
@@ -57,8 +57,9 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   for (int k = 0; k < n_mode; ++k)
     start[k] = to<T>(number[k]);
 
-  // KI loses particles to KS, to AS and to itself; KS to AS, CS, AI, CI and to itself; AS only to
-  // itself. None of them waits for another, so that they come side by side.
+  // NS loses particles to all modes and to itself, and it gains what nucleates; KI to KS, to AS and
+  // to itself; KS to AS, CS, AI, CI and to itself; AS only to itself. None waits for another so
+  // far: they come side by side, that which takes longest first.
   const Losses<T, 6> ns_loss = loss_rates<ns, ks, as, cs, ki, ai, ci>(kernel, start);
   const Shares<T> ns_share =
       coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
@@ -80,7 +81,7 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   for (int j = 0; j < 4; ++j)
     ks_to[j] = ks_share.inter * ks_loss.share[j];
 
-  // NS to all modes and to itself, and it gains what nucleates.
+  // Collisions of NS with what is left of the insoluble modes.
   const R insoluble = ki_number + start[ai] + start[ci];
   const R per_insoluble = quotient(R(T(1)), insoluble);
   const R needed =
