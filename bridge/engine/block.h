@@ -177,7 +177,9 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
   // A GPU's thread has but one cell to look for: it goes no other way than its neighbours.
   if ((lanes == 1 || inspection.finds()) && !lift(at, passage))
     return false;
-  convert(passage.cells, passage.seen);
+  M7EMU_ROLL
+  for (int k = 0; k < n_mode; ++k)
+    passage.number[k] = Seen<Real, S>(passage.cells).number[k];
 
   Air &air = passage.air;
   const auto within = [](R x) { return min(max(to<double>(x), D(0.0)), D(1.0)); };

@@ -44,9 +44,27 @@ template <class T> struct State {
 };
 #endif
 
-// The same as a formula sees it.
+// The same as formulas see it: held, or found where it is asked for.
 template <class T> struct Amounts {
   pack<T> mass[n_mass], number[n_mode];
+};
+template <class T, class S> struct Seen {
+  struct Masses {
+    const State<S> &cells;
+    M7EMU_INLINE pack<T> operator[](int i) const {
+      const pack<S> amount = cells.mass[i];
+      return to<T>(amount);
+    }
+  } mass;
+  struct Numbers {
+    const State<S> &cells;
+    M7EMU_INLINE pack<T> operator[](int k) const {
+      const pack<S> amount = cells.number[k];
+      return to<T>(amount);
+    }
+  } number;
+
+  M7EMU_INLINE explicit Seen(const State<S> &cells) : mass{cells}, number{cells} {}
 };
 
 template <class T> struct Sizes {

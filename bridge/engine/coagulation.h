@@ -22,7 +22,16 @@ M7EMU_INLINE mask<T> collides(const Parameters<T> &p, pack<T> radius, pack<T> de
          (density > R(T(density_min)));
 }
 
+// 0.84 times those of 2**x
+M7EMU_TABLE float slip_series[] = {0.84f * power_series[0], 0.84f * power_series[1],
+                                   0.84f * power_series[2], 0.84f * power_series[3],
+                                   0.84f * power_series[4], 0.84f * power_series[5]};
+
 // Kernels of all pairs [cm3 s-1] at the count median radii [cm]; 0 where either mode is empty.
+// Products are what takes time here, so that constants are multiplied beforehand: lengths are twice,
+// speeds pi times and diffusivities 4 pi times those of the contract. So a mode has half of what a
+// pair has of them, its mean free path is its diffusivity over its speed but for a factor in the
+// latter, and the kernel is x y/(x + y) of what diffuses and of what flies into each other.
 template <class T>
 M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
                                         const pack<T> (&radius)[n_mode],
@@ -30,38 +39,36 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
                                         const mask<T> (&there)[n_mode], pack<T> (&kernel)[n_pair]) {
   using R = pack<T>;
   const R one = R(T(1));
+  const T pi = p.pi;
+  constexpr T root_of_2 = T(1.41421356237309505);
   const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
   const R path = R(p.path_per_kelvin) * temperature / pressure;
   const R half_path = R(T(0.5)) * path, decay = R(T(-0.86 * 1.4426950408889634)) / path;
-  // With diffusivities and speeds times 4 pi the kernel has its factor; each mode has half of what
-  // a pair has of radius and diffusivity. Products are what takes time here, so that constants are
-  // multiplied beforehand.
-  const T four_pi = T(4) * p.pi;
-  // 4 pi 2 k_B T/(6 pi eta)
-  const R scale = R(T(2) * four_pi * p.stokes) * temperature *
+  // 4 pi k_B T/(6 pi eta)
+  const R scale = R(T(4) * pi * p.stokes) * temperature *
                   exp_of<T>(R(T(-0.74)) * log_of<T>(temperature * R(T(1.0 / 291.15))));
-  // The square of 4 pi times the speed is this over radius**3 density: 8 k_B T/(pi 4/3 pi).
-  const R energy = R(four_pi * four_pi * p.energy / (T(4.0 / 3.0) * p.pi)) * temperature;
-  constexpr T least = T(speed2_min), root_of_2 = T(1.41421356237309505);
-  const R per_energy = one / energy;
-  R reach[n_mode], diffusivity[n_mode], speed[n_mode], speed2[n_mode], stop[n_mode], stop2[n_mode];
+  // `slowness` is 2/(pi**2 v) of a speed v whose square is 8 k_B T/(pi 4/3 pi radius**3 density).
+  const R per_energy = R(T(16.0 / 3.0) / (pi * pi * pi * p.energy)) / temperature;
+  const T speed2_times = T(4) / (pi * pi);
+  const R slowest = R(speed2_times / (pi * pi * T(speed2_min)));
+  R reach[n_mode], diffusivity[n_mode], slowness[n_mode], speed2[n_mode], stop[n_mode],
+      stop2[n_mode];
   for (int k = 0; k < n_mode; ++k) {
     const R r = select(there[k], radius[k], R(T(1.0e-5)));
-    const R heavy = r * r * r * select(there[k], density[k], one), per_r = one / r;
-    speed2[k] = max(energy / heavy, R(four_pi * four_pi * least));
-    const R per_speed2 = min(per_energy * heavy, R(T(1) / (four_pi * four_pi * least)));
-    const R slip = R(T(2.492)) + R(T(0.84)) * power_of_two(max(decay * r, R(T(-126))));
+    const R dense = select(there[k], density[k], one), per_r = one / r;
+    const R slowness2 = min(r * r * (r * (dense * per_energy)), slowest);
+    slowness[k] = sqrt(slowness2);
+    speed2[k] = R(speed2_times) / slowness2;
+    const R slip = R(T(2.492)) + power_of_two(max(decay * r, R(T(-126))), slip_series);
     diffusivity[k] = min(scale * per_r * (one + half_path * per_r * slip),
-                         R(T(2) * four_pi * T(diffusivity_max)));
+                         R(T(4) * pi * T(diffusivity_max)));
     // (2r+l)**3 - (4r**2+l**2)**1.5 factorises, as for condensation.
-    speed[k] = sqrt(speed2[k]);
-    const R free_path = R(T(4) / p.pi) * diffusivity[k] * (speed[k] * per_speed2);
-    const R width = r + r, both = width + free_path;
+    const R free_path = diffusivity[k] * slowness[k], width = r + r, both = width + free_path;
     const R root2 = width * width + free_path * free_path;
     const R gap = R(T(2.0 / 3.0)) * (both + root2 / (both + sqrt(root2))) - width;
-    stop[k] = R(root_of_2 * p.shrink) * gap;
+    stop[k] = R(T(2) * root_of_2 * p.shrink) * gap;
     stop2[k] = stop[k] * stop[k];
-    reach[k] = R(T(0.5)) * radius[k] + R(T(0.5) * p.grain);
+    reach[k] = radius[k] + R(p.grain);
   }
   // Two pairs share a division, which takes as long as three products.
   static_assert(n_pair % 2 == 0);
@@ -73,11 +80,12 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
       const int j = pair_first[pair + i], k = pair_second[pair + i];
       const R r = reach[j] + reach[k], d = diffusivity[j] + diffusivity[k];
       // Of a mode with itself the roots are known.
-      const R fast = j == k ? R(root_of_2) * speed[k] : sqrt(speed2[j] + speed2[k]);
+      const R fast = j == k ? R(root_of_2 / T(2) * pi) * (speed2[k] * slowness[k])
+                            : sqrt(speed2[j] + speed2[k]);
       const R stops = j == k ? R(root_of_2) * absolute(stop[k]) : sqrt(stop2[j] + stop2[k]);
-      const R impact = fast * (r * r), spread = r + stops;
-      above[i] = d * impact * spread;
-      below[i] = d * spread + impact;
+      const R flies = fast * (r * r), diffuses = d * (r + stops);
+      above[i] = diffuses * flies;
+      below[i] = diffuses + flies;
     }
     const R per_both = one / (below[0] * below[1]);
     M7EMU_UNROLL(2)

@@ -134,15 +134,19 @@ template <class T> M7EMU_INLINE void decay(pack<T> x, pack<T> &left, pack<T> &lo
   lost = (R(T(1)) - e.power) - e.power * e.rest;
 }
 
-// 2**x from -126 to 126; for more than a few, to 1e-7 of x.
-M7EMU_INLINE pack<float> power_of_two(pack<float> x) {
+// 2**x from -126 to 126, times the factor that the series has, as a product that a sum can take in;
+// for more than a few, to 1e-7 of x.
+template <int n> M7EMU_INLINE auto power_of_two(pack<float> x, const float (&series)[n]) {
   using R = pack<float>;
   using traits = real_traits<float>;
   using I = decltype(bits<float>(x));
   const R shifted = x + R(traits::round);
   const R f = x - (shifted - R(traits::round));
   const I power = (bits<float>(shifted) << traits::mantissa_bits) + I(traits::one);
-  return real<float>(power) * polynomial(f, power_series);
+  return real<float>(power) * polynomial(f, series);
+}
+M7EMU_INLINE pack<float> power_of_two(pack<float> x) {
+  return power_of_two(x, power_series);
 }
 
 // Natural logarithm of a positive normal number; that of the least one for all below.
@@ -182,16 +186,22 @@ M7EMU_INLINE pack<double> cube_root(pack<double> x) {
   g = g + g * e * (R(1.0 / 3.0) + e * (R(2.0 / 9.0) + e * R(14.0 / 81.0)));
   return only(x > R(1.0e-250), a * g * g);
 }
-// In float the guess is mended by a minimax polynomial of x g**3, and the root once more:
-// x**(1/3) = x g**2 (1 + 2/3 e). That of 0 is 0, of numbers below the least normal one a rough one.
-M7EMU_INLINE pack<float> cube_root(pack<float> x) {
+// In float the guess is mended by a minimax polynomial q of c = x g**3, and the root once more: with
+// r = x (g q)**2, x**(1/3) = r (5/3 - 2/3 r g q). That of 0 is 0, of numbers below the least normal
+// one a rough one. Times a factor, as that costs nothing here.
+M7EMU_INLINE pack<float> scaled_cube_root(pack<float> x, float factor) {
   using R = pack<float>;
-  R g = real<float>(round_down(R(1419924000.0f) - whole(bits<float>(x)) * R(1.0f / 3.0f)));
-  const R c = x * g * (g * g);
-  g = g * (R(1.55577324f) + c * (R(-0.776832036f) + c * R(0.221063701f)));
-  const R root = x * (g * g);
-  const R e = R(1.0f) - root * g;
-  return root + root * R(2.0f / 3.0f) * e;
+  const R g = real<float>(round_down(R(1419924000.0f) - whole(bits<float>(x)) * R(1.0f / 3.0f)));
+  const R square = x * (g * g), c = square * g;
+  const R q = R(1.55577324f) + c * (R(-0.776832036f) + c * R(0.221063701f));
+  const R q2 = q * q;
+  return square * q2 * (R(factor * (5.0f / 3.0f)) - c * (q2 * q) * R(factor * (2.0f / 3.0f)));
+}
+M7EMU_INLINE pack<double> scaled_cube_root(pack<double> x, double factor) {
+  return cube_root(x) * pack<double>(factor);
+}
+M7EMU_INLINE pack<float> cube_root(pack<float> x) {
+  return scaled_cube_root(x, 1.0f);
 }
 
 // x**(-1/3) of a positive normal number.

@@ -48,8 +48,8 @@ M7EMU_INLINE pack<T> mean_mass(const Parameters<T> &p, pack<T> mass, pack<T> eac
   return only(mass > R(p.mass_min), mass * each);
 }
 
-template <int k, int species, class T>
-M7EMU_INLINE void add_core(const Parameters<T> &p, const Amounts<T> &x, pack<T> each, pack<T> &mass,
+template <int k, int species, class T, class Held>
+M7EMU_INLINE void add_core(const Parameters<T> &p, const Held &x, pack<T> each, pack<T> &mass,
                            pack<T> &volume) {
   if constexpr (mass_index[k][species] >= 0) {
     const pack<T> mean = mean_mass(p, x.mass[mass_index[k][species]], each);
@@ -61,9 +61,9 @@ M7EMU_INLINE void add_core(const Parameters<T> &p, const Amounts<T> &x, pack<T> 
 // Molecules per NS particle, where the mode is empty too: there the 2004 generation takes 100, or
 // what it took before in the same step if only one of number and mass is missing; ham2 takes as
 // many as fill the mode's lower edge.
-template <class T>
+template <class T, class Held>
 M7EMU_INLINE void virtual_particle(const Parameters<T> &p, const Switches &switches,
-                                   const Amounts<T> &x, pack<T> molecules,
+                                   const Held &x, pack<T> molecules,
                                    pack<T> &virtual_molecules) {
   using R = pack<T>;
   R kept = R(p.virtual_molecules);
@@ -75,8 +75,8 @@ M7EMU_INLINE void virtual_particle(const Parameters<T> &p, const Switches &switc
 }
 
 // BC, OC and DU of a soluble mode, times `share`.
-template <int k, class T>
-M7EMU_INLINE void add_total(const Parameters<T> &p, const Amounts<T> &x, pack<T> share,
+template <int k, class T, class Held>
+M7EMU_INLINE void add_total(const Parameters<T> &p, const Held &x, pack<T> share,
                             pack<T> &mass, pack<T> &volume) {
   constexpr int core[] = {bc, oc, du};
   for (int i = 0; i < 3; ++i) {
@@ -87,9 +87,9 @@ M7EMU_INLINE void add_total(const Parameters<T> &p, const Amounts<T> &x, pack<T>
 }
 
 // Ion pairs and dry matter of mode k per volume of air, as sea salt (section 8.3).
-template <int k, class T>
+template <int k, class T, class Held>
 M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switches,
-                                  const Amounts<T> &x, Salt<T> &salt) {
+                                  const Held &x, Salt<T> &salt) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   const R number = x.number[k], sea_salt = x.mass[mass_index[k][ss]];
@@ -122,9 +122,9 @@ M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switch
 }
 
 // Mean dry particle of soluble mode k.
-template <int k, class T>
+template <int k, class T, class Held>
 M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switches,
-                                 const Amounts<T> &x, pack<T> &virtual_molecules, Dry<T> &dry) {
+                                 const Held &x, pack<T> &virtual_molecules, Dry<T> &dry) {
   using R = pack<T>;
   const R zero = R(T(0));
   dry.acid = true;
@@ -168,7 +168,7 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
 // Count median radius [cm] of mode k from the volume of its mean particle [um3] (section 4).
 template <class T>
 M7EMU_INLINE pack<T> median_radius(const Parameters<T> &p, int k, pack<T> volume) {
-  return cube_root(volume) * pack<T>(p.radius_factor[k]);
+  return scaled_cube_root(volume, p.radius_factor[k]);
 }
 
 // Water of AS or CS as sea salt [kg m-3], in double: it changes little in a step, and that little
@@ -193,9 +193,9 @@ M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &s
 
 // Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt;
 // `percent` and `solution_density` are known where there is `acid`.
-template <int k, bool all, class T>
+template <int k, bool all, class T, class Held>
 M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
-                                 const Amounts<T> &x, const Dry<T> &dry, const pack<T> &percent,
+                                 const Held &x, const Dry<T> &dry, const pack<T> &percent,
                                  const pack<T> &solution_density, Sizes<T> &sizes) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
@@ -230,8 +230,8 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
   sizes.density[k] = quotient(mass, space);
 }
 
-template <int k, int species, class T>
-M7EMU_INLINE void add_hygroscopic(const Parameters<T> &p, const Amounts<T> &x, pack<T> each,
+template <int k, int species, class T, class Held>
+M7EMU_INLINE void add_hygroscopic(const Parameters<T> &p, const Held &x, pack<T> each,
                                   pack<T> &volume, pack<T> &weighted) {
   if constexpr (mass_index[k][species] >= 0) {
     const pack<T> some =
@@ -242,9 +242,9 @@ M7EMU_INLINE void add_hygroscopic(const Parameters<T> &p, const Amounts<T> &x, p
 }
 
 // Volume-weighted kappa of mode k's particle; 0 where it takes up nothing (section 8.4).
-template <int k, class T>
+template <int k, class T, class Held>
 M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switches,
-                                  const Amounts<T> &x, const Dry<T> &dry) {
+                                  const Held &x, const Dry<T> &dry) {
   using R = pack<T>;
   const R each = per_particle(p, x.number[k]);
   R volume = dry.molecules * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
@@ -258,9 +258,9 @@ M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switch
 }
 
 // The whole dry particle grows by its mean kappa (section 8.4).
-template <int k, class T>
+template <int k, class T, class Held>
 M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switches,
-                                 const Moist<T> &air, const Amounts<T> &x, const Dry<T> &dry,
+                                 const Moist<T> &air, const Held &x, const Dry<T> &dry,
                                  Sizes<T> &sizes) {
   using R = pack<T>;
   const R least = R(T(least_moist_radius));
@@ -280,9 +280,9 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
 
 // Water of soluble mode k [kg m-3], in double as that of `salt_water`: one step from what float
 // found.
-template <int k, class T>
+template <int k, class T, class Held>
 M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &switches,
-                                const Moist<double> &air, const Amounts<double> &x,
+                                const Moist<double> &air, const Held &x,
                                 const Sizes<T> &sizes, pack<double> virtual_molecules,
                                 pack<double> &water) {
   using R = pack<double>;
@@ -299,8 +299,8 @@ M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &swi
 }
 
 // Size and density of insoluble mode k, which takes up no water (section 7).
-template <int k, class T>
-M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> &x,
+template <int k, class T, class Held>
+M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Held &x,
                                        Sizes<T> &sizes) {
   using R = pack<T>;
   R mass = R(T(0)), volume = R(T(0));
@@ -313,8 +313,8 @@ M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Amounts<T> 
   sizes.wet_radius[k] = median_radius(p, k, volume);
 }
 
-template <class T>
-M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Amounts<T> &x,
+template <class T, class Held>
+M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Held &x,
                                       Sizes<T> &sizes) {
   insoluble_particle<ki>(p, x, sizes);
   insoluble_particle<ai>(p, x, sizes);
@@ -324,9 +324,9 @@ M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Amounts<T> &
 // Sizes, densities and water of some soluble modes side by side, as what is found of one of them
 // waits for what was found before; wet radii and densities alone if not `all`. `dissolve` tells
 // what solution a particle of so many molecules becomes: the exact fit, or a network's.
-template <bool all, int... k, class T, class Dissolve>
+template <bool all, int... k, class T, class Dissolve, class Held>
 M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &switches,
-                                    const Solution<T> &solution, const Amounts<T> &x,
+                                    const Solution<T> &solution, const Held &x,
                                     const Dissolve &dissolve, pack<T> &virtual_molecules,
                                     Sizes<T> &sizes) {
   using R = pack<T>;
@@ -351,9 +351,9 @@ M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &swit
 }
 
 // Those of all modes. Packs of two vectors keep the processor busy with fewer modes at a time.
-template <bool all, class T, class Dissolve>
+template <bool all, class T, class Dissolve, class Held>
 M7EMU_FUNCTION void particle_properties(const Parameters<T> &p, const Switches &switches,
-                                        const Solution<T> &solution, const Amounts<T> &x,
+                                        const Solution<T> &solution, const Held &x,
                                         const Dissolve &dissolve, pack<T> &virtual_molecules,
                                         Sizes<T> &sizes) {
 #if M7EMU_VECTORS == 1

@@ -139,13 +139,13 @@ M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const 
 // What the self-error head expects of the step, from the state before it: u of pyemu/modelfile.py.
 template <class T>
 M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const Air &air,
-                                 pack<double> available, const Amounts<T> &x, const Sizes<T> &sizes,
-                                 Guard &guard) {
+                                 pack<double> available, const pack<T> (&particles)[n_mode],
+                                 const Sizes<T> &sizes, Guard &guard) {
   using R = pack<float>;
   const R zero = R(0.0f), one = R(1.0f);
   R feature[n_error_features], present[n_error_features], ln_bound;
   for (int k = 0; k < n_mode; ++k) {
-    const R number = to<float>(x.number[k]), radius = to<float>(sizes.wet_radius[k]);
+    const R number = to<float>(particles[k]), radius = to<float>(sizes.wet_radius[k]);
     const R some = min(only(number > zero, one), only(radius > zero, one));
     present[error_ln_number + k] = present[error_ln_wet_radius + k] = some;
     feature[error_ln_number + k] = log_of<float>(select(some > zero, number, one));
@@ -180,8 +180,8 @@ struct Particles {
   }
 
   // All of them, or what rates need.
-  template <bool all>
-  M7EMU_FUNCTION void properties(const Program &program, const Amounts<Real> &x) {
+  template <bool all, class Held>
+  M7EMU_FUNCTION void properties(const Program &program, const Held &x) {
     const Parameters<Real> &p = parameters<Real>(program);
     const Dissolve<Real> dissolve{p, solution, program.water != nullptr};
     particle_properties<all>(p, program.switches, solution, x, dissolve, virtual_molecules, sizes);
@@ -258,7 +258,7 @@ template <class S> struct Passage {
   Guard guard;
   pack<float> negatives; // amounts that were given so
   Particles particles;
-  Amounts<Real> seen; // the cells, as formulas of sizes see them
+  pack<Real> number[n_mode]; // at the start [cm-3]
   pack<Real> kernel[n_pair];
   pack<S> coating[n_insoluble];  // sulfate that has condensed on KI, AI and CI
   pack<double> sink;             // of all modes [s-1]
@@ -288,21 +288,21 @@ M7EMU_FUNCTION void begin(const Program &program, double timestep, Passage<S> &c
 }
 
 template <bool all, class S> M7EMU_FUNCTION void size_up(const Program &program, Passage<S> &c) {
-  c.particles.template properties<all>(program, c.seen);
+  c.particles.template properties<all>(program, Seen<Real, S>(c.cells));
 }
 
 template <class S>
 M7EMU_FUNCTION void foresee(const Program &program, double timestep, Passage<S> &c) {
   if (program.self_error)
     expect_error(program, timestep, c.air, c.gas + c.air.production * pack<double>(timestep),
-                 c.seen, c.particles.sizes, c.guard);
+                 c.number, c.particles.sizes, c.guard);
 }
 
 template <class S> M7EMU_FUNCTION void find_rates(const Program &program, Passage<S> &c) {
   M7EMU_PART(networks);
   c.particles.rates(program, c.air, c.guard);
   M7EMU_PART(kernels);
-  c.particles.kernels(program, c.air, c.seen.number, Real(0), c.kernel);
+  c.particles.kernels(program, c.air, c.number, Real(0), c.kernel);
 }
 
 template <class S>
@@ -314,7 +314,7 @@ M7EMU_FUNCTION void condense_gas(const Program &program, double timestep, Passag
   if (switches.condensation) {
     pack<Real> sink[n_mode];
     D rate[n_mode];
-    c.particles.sinks(program, c.air, c.seen.number, sink);
+    c.particles.sinks(program, c.air, c.number, sink);
     convert(sink, rate);
     for (int k = 0; k < n_mode; ++k)
       c.sink = c.sink + rate[k];
@@ -337,17 +337,17 @@ M7EMU_FUNCTION void form_and_collide(const Program &program, double timestep, Pa
   pack<Real> coat[n_insoluble];
   c.particles.coats(program, coat);
   coagulate_and_age(parameters<Real>(program), program.switches, Real(timestep), c.kernel, coat,
-                    c.coating, to<S>(taken), to<S>(formed), c.cells);
+                    c.coating, c.number, to<S>(taken), to<S>(formed), c.cells);
 }
 
 template <class S> M7EMU_FUNCTION void merge(const Program &program, Passage<S> &c) {
   M7EMU_PART(merging);
-  if (program.switches.condensation || program.switches.coagulation) {
-    for (int k = ns; k <= as; ++k)
-      convert(c.cells, k, c.seen);
-    c.particles.merging(program, 0.0, c.seen, c.cells);
-  }
-  convert(c.cells, c.seen);
+  if (!program.switches.condensation && !program.switches.coagulation)
+    return;
+  Amounts<Real> x;
+  for (int k = ns; k <= as; ++k)
+    convert(c.cells, k, x);
+  c.particles.merging(program, 0.0, x, c.cells);
 }
 
 // The step in stages; nucleation is exact there.
@@ -359,33 +359,36 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
   bool has_burst = false;
   Burst burst;
   M7EMU_PART(merging);
-  if (c.particles.merging(program, merging_slack, c.seen, c.cells))
-    convert(c.cells, c.seen);
+  Amounts<Real> x;
+  convert(c.cells, x);
+  if (c.particles.merging(program, merging_slack, x, c.cells))
+    convert(c.cells, x);
   for (int i = 0; i < program.stages; ++i) {
     M7EMU_PART(properties);
-    size_up<true>(program, c);
-    if (i == 0)
+    c.particles.template properties<true>(program, x);
+    if (i == 0) {
+      convert(x.number, c.number);
       foresee(program, timestep, c);
+    }
     M7EMU_PART(networks);
     c.particles.rates(program, c.air, c.guard);
     R kernel[n_pair], sink[n_mode], coat[n_insoluble], one_each[n_mode];
     M7EMU_PART(kernels);
-    c.particles.kernels(program, c.air, c.seen.number, Real(1), kernel);
+    c.particles.kernels(program, c.air, x.number, Real(1), kernel);
     for (int k = 0; k < n_mode; ++k)
       one_each[k] = R(switches.condensation ? Real(1) : Real(0));
     c.particles.sinks(program, c.air, one_each, sink);
     c.particles.coats(program, coat);
     M7EMU_PART(stages);
     stage(parameters<Real>(program), switches, timestep, timestep / program.stages, program.strides,
-          c.air, c.seen, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
+          c.air, x, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
           bound, has_burst, burst, c.cells);
-    convert(c.cells, c.seen);
+    convert(c.cells, x);
   }
 }
 
 template <class S> M7EMU_FUNCTION void moisten(const Program &program, Passage<S> &c) {
-  Amounts<double> exact;
-  convert(c.cells, exact);
+  const Seen<double, S> exact(c.cells);
   const Parameters<double> &p = program.double_precision;
   const Switches &switches = program.switches;
   const Moist<double> air(c.air);

@@ -38,31 +38,36 @@ M7EMU_FUNCTION Losses<T, sizeof...(partner)> loss_rates(const pack<T> (&kernel)[
 
 // Rates use the numbers of the start; NS meets what KI has left. `fresh_gas` and `fresh`
 // have nucleated, `coating` has condensed on the insoluble modes; `coat`: molecules that coat the
-// mean insoluble particle.
+// mean insoluble particle. Each amount is read and written once, as what has just been written
+// takes long to read where a host's arrays are not aligned.
 template <class S, class T>
 M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &switches, T timestep,
                                       const pack<T> (&kernel)[n_pair],
                                       const pack<T> (&coat)[n_insoluble],
-                                      const pack<S> (&coating)[n_insoluble], pack<S> fresh_gas,
+                                      const pack<S> (&coating)[n_insoluble],
+                                      const pack<T> (&number_before)[n_mode], pack<S> fresh_gas,
                                       pack<S> fresh, State<S> &cells) {
   using R = pack<T>;
   using H = pack<S>;
   const R zero = R(T(0));
   auto &mass = cells.mass;
-  auto &number = cells.number;
-  const H start_ns = number[ns];
-  number[ns] = number[ns] + fresh;
-  mass[so4_ns] = mass[so4_ns] + fresh_gas;
+  const H so4_of_ns = mass[so4_ns] + fresh_gas, so4_of_ks = mass[so4_ks];
+  H number[n_mode];
   R start[n_mode];
-  for (int k = 0; k < n_mode; ++k)
-    start[k] = to<T>(number[k]);
+  M7EMU_UNROLL(8)
+  for (int k = 0; k < n_mode; ++k) {
+    number[k] = cells.number[k];
+    start[k] = number_before[k];
+  }
+  number[ns] = number[ns] + fresh;
+  start[ns] = to<T>(number[ns]);
 
   // NS loses particles to all modes and to itself, and it gains what nucleates; KI to KS, to AS and
   // to itself; KS to AS, CS, AI, CI and to itself; AS only to itself. None waits for another so
   // far: they come side by side, that which takes longest first.
   const Losses<T, 6> ns_loss = loss_rates<ns, ks, as, cs, ki, ai, ci>(kernel, start);
   const Shares<T> ns_share =
-      coagulate_new_number(p, switches, timestep, to<T>(start_ns), to<T>(fresh), start[ns],
+      coagulate_new_number(p, switches, timestep, number_before[ns], to<T>(fresh), start[ns],
                            ns_loss.a, ns_loss.b, ns_loss.per_b);
   const Losses<T, 2> ki_loss = loss_rates<ki, ks, as>(kernel, start);
   const Losses<T, 4> ks_loss = loss_rates<ks, as, cs, ai, ci>(kernel, start);
@@ -86,7 +91,7 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   const R per_insoluble = quotient(R(T(1)), insoluble);
   const R needed =
       (coat[0] * ki_number + coat[1] * start[ai] + coat[2] * start[ci]) * per_insoluble * start[ns];
-  const R has = to<T>(mass[so4_ns]);
+  const R has = to<T>(so4_of_ns);
   const R coats = only(has > zero, quotient(needed, max(has, needed * R(T(1.0 / coat_max)))));
   const R extra =
       quotient(hidden_collisions(p, timestep, ns_loss.a, start[ns] + start[ks], insoluble, coats,
@@ -105,7 +110,6 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
   H of[4] = {to<S>(ns_share.after + max(ns_share.intra - extra, zero)), to<S>(ns_to[0] + ns_to[3]),
              to<S>(ns_to[1] + ns_to[4]), to<S>(ns_to[2] + ns_to[5])};
   normalise<S>(of);
-  const H so4_of_ns = mass[so4_ns], so4_of_ks = mass[so4_ks];
   // Sulfate that the insoluble modes have got.
   const R ks_has = to<T>(so4_of_ks);
   const R on_ki = to<T>(coating[0]) + has * ns_to[3];
@@ -132,11 +136,15 @@ M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &sw
                                        to<S>(aged_share(p, coat[1], on_ai, start[ai])),
                                        to<S>(aged_share(p, coat[2], on_ci, start[ci]))};
   constexpr int partner[n_insoluble] = {ks, as, cs};
+  M7EMU_UNROLL(4)
   for (int k = 0; k < n_insoluble; ++k) {
     const H aged = number[ki + k] * number_share[k];
     number[ki + k] = number[ki + k] - aged;
     number[partner[k]] = number[partner[k]] + aged;
   }
+  M7EMU_UNROLL(8)
+  for (int k = 0; k < n_mode; ++k)
+    cells.number[k] = number[k];
 
   constexpr int from_ks[] = {bc_ks, oc_ks}, from_ki[] = {bc_ki, oc_ki};
   constexpr int in_as[] = {bc_as, oc_as}, in_cs[] = {bc_cs, oc_cs};
