@@ -155,7 +155,6 @@ template <class S> M7EMU_FUNCTION bool lift(const Columns<S> &at, Passage<S> &pa
 template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &passage) {
   M7EMU_PART(reading);
   using R = pack<S>;
-  using D = pack<double>;
   R given[gas];
   for (int i = 0; i < gas; ++i)
     read(at.air[i], given[i]);
@@ -182,14 +181,16 @@ template <class S> M7EMU_FUNCTION bool take(const Columns<S> &at, Passage<S> &pa
     passage.number[k] = Seen<Real, S>(passage.cells).number[k];
 
   Air &air = passage.air;
-  const auto within = [](R x) { return min(max(to<double>(x), D(0.0)), D(1.0)); };
-  air.pressure = to<double>(given[pressure]);
+  const auto within = [](R x) { return to<double>(min(max(x, R(S(0))), R(S(1)))); };
+  air.pressure = to<Real>(given[pressure]);
   air.temperature = to<double>(given[temperature]);
+  air.seen_temperature = to<Real>(given[temperature]);
   air.relative_humidity = within(given[relative_humidity]);
+  air.seen_humidity = to<Real>(air.relative_humidity);
   air.cloud_fraction = within(given[cloud_fraction]);
   air.production = to<double>(given[production]);
-  air.forest_fraction = within(given[forest_fraction]);
-  air.boundary_layer = to<double>(given[boundary_layer]);
+  air.forest_fraction = to<Real>(within(given[forest_fraction]));
+  air.boundary_layer = to<Real>(given[boundary_layer]);
   passage.guard = Guard();
   return true;
 }

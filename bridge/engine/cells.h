@@ -9,12 +9,16 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// Always in double: a few numbers, from which small differences are taken.
+// The kind of real that sizes, rates and shares are computed in: chosen here, once.
+using Real = float;
+
+// In double that from which small differences are taken; what most formulas see of it beside it.
 struct Air {
-  pack<double> pressure, temperature;             // [Pa], [K]
-  pack<double> relative_humidity, cloud_fraction; // [1], [1]
-  pack<double> production;                        // of H2SO4 [molecules cm-3 s-1]
-  pack<double> forest_fraction, boundary_layer;   // [1], 0 or 1
+  pack<double> temperature, relative_humidity; // [K], [1]
+  pack<double> cloud_fraction, production;     // [1], of H2SO4 [molecules cm-3 s-1]
+  pack<Real> pressure;                         // [Pa]
+  pack<Real> seen_temperature, seen_humidity;  // [K], [1]
+  pack<Real> forest_fraction, boundary_layer;  // [1], 0 or 1
 };
 
 // In the host's precision: what is conserved, gas [molecules cm-3], mass [molecules or ug m-3] and

@@ -28,10 +28,10 @@ M7EMU_TABLE float slip_series[] = {0.84f * power_series[0], 0.84f * power_series
                                    0.84f * power_series[4], 0.84f * power_series[5]};
 
 // Kernels of all pairs [cm3 s-1] at the count median radii [cm]; 0 where either mode is empty.
-// Products are what takes time here, so that constants are multiplied beforehand: lengths are twice,
-// speeds pi times and diffusivities 4 pi times those of the contract. So a mode has half of what a
-// pair has of them, its mean free path is its diffusivity over its speed but for a factor in the
-// latter, and the kernel is x y/(x + y) of what diffuses and of what flies into each other.
+// Products are what takes time here, so that constants are multiplied beforehand: lengths are
+// twice, speeds pi times and diffusivities 4 pi times those of the contract. So a mode has half of
+// what a pair has of them, its mean free path is its diffusivity over its speed but for a factor in
+// the latter, and the kernel is x y/(x + y) of what diffuses and of what flies into each other.
 template <class T>
 M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
                                         const pack<T> (&radius)[n_mode],
@@ -41,7 +41,7 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
   const R one = R(T(1));
   const T pi = p.pi;
   constexpr T root_of_2 = T(1.41421356237309505);
-  const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
+  const R temperature = to<T>(air.seen_temperature), pressure = to<T>(air.pressure);
   const R path = R(p.path_per_kelvin) * temperature / pressure;
   const R half_path = R(T(0.5)) * path, decay = R(T(-0.86 * 1.4426950408889634)) / path;
   // 4 pi k_B T/(6 pi eta)
@@ -60,8 +60,8 @@ M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
     slowness[k] = sqrt(slowness2);
     speed2[k] = R(speed2_times) / slowness2;
     const R slip = R(T(2.492)) + power_of_two(max(decay * r, R(T(-126))), slip_series);
-    diffusivity[k] = min(scale * per_r * (one + half_path * per_r * slip),
-                         R(T(4) * pi * T(diffusivity_max)));
+    diffusivity[k] =
+        min(scale * per_r * (one + half_path * per_r * slip), R(T(4) * pi * T(diffusivity_max)));
     // (2r+l)**3 - (4r**2+l**2)**1.5 factorises, as for condensation.
     const R free_path = diffusivity[k] * slowness[k], width = r + r, both = width + free_path;
     const R root2 = width * width + free_path * free_path;

@@ -20,30 +20,30 @@ M7EMU_TABLE int cloud_order[n_mode] = {cs, as, ks, ns, ci, ai, ki};
 
 // Loss rate of H2SO4 to a particle of count median radius r [cm]: Fuchs' flux matching.
 template <class T> struct Diffusion {
-  pack<T> path, four_diffusivity, speed, pi; // [cm], [cm2 s-1], [cm s-1], [1]
+  pack<T> path, path2, speed;    // [cm], [cm2], [cm s-1]
+  pack<T> diffusive, whole_rate; // 8/3 times the diffusivity, and pi times that [cm2 s-1]
 
   M7EMU_FUNCTION Diffusion(const Parameters<T> &p, const Air &air) {
     using R = pack<T>;
-    const R temperature = to<T>(air.temperature), pressure = to<T>(air.pressure);
+    const R temperature = to<T>(air.seen_temperature), pressure = to<T>(air.pressure);
     const R warm = temperature * R(T(1.0 / 298.15));
     const R diffusivity = R(T(0.073 * 1.0e5)) / pressure * warm * sqrt(warm);
     const R speed2 = R(p.speed2_per_kelvin) * temperature;
-    pi = R(p.pi);
     speed = sqrt(speed2);
-    path = R(T(8)) * diffusivity * speed / (pi * speed2);
-    four_diffusivity = R(T(4)) * diffusivity;
+    path = R(T(8)) * diffusivity * speed / (R(p.pi) * speed2);
+    path2 = path * path;
+    diffusive = R(T(8.0 / 3.0)) * diffusivity;
+    whole_rate = R(p.pi) * diffusive;
   }
 
   // [cm3 s-1]
   M7EMU_INLINE pack<T> sink(int k, pack<T> r) const {
     using R = pack<T>;
-    // r + Delta of the contract is reach/span: (r+l)**3 - (r**2+l**2)**1.5 factorises.
-    const R root2 = r * r + path * path;
-    const R span = r + path + sqrt(root2);
-    const R reach = R(T(2.0 / 3.0)) * ((r + path) * span + root2);
-    const R uptake = R(T(accommodation[k])) * speed * r;
-    const R kinetic = uptake * reach / (four_diffusivity * reach + uptake * r * span);
-    return pi * four_diffusivity * r * kinetic;
+    // r + Delta of the contract is 2/3 reach/span: (r+l)**3 - (r**2+l**2)**1.5 factorises.
+    const R r2 = r * r, root2 = r2 + path2, both = r + path;
+    const R span = both + sqrt(root2), reach = both * span + root2;
+    const R uptake = R(T(accommodation[k])) * speed * r2;
+    return whole_rate * uptake * (reach / (diffusive * reach + uptake * span));
   }
 };
 

@@ -186,9 +186,9 @@ M7EMU_INLINE pack<double> cube_root(pack<double> x) {
   g = g + g * e * (R(1.0 / 3.0) + e * (R(2.0 / 9.0) + e * R(14.0 / 81.0)));
   return only(x > R(1.0e-250), a * g * g);
 }
-// In float the guess is mended by a minimax polynomial q of c = x g**3, and the root once more: with
-// r = x (g q)**2, x**(1/3) = r (5/3 - 2/3 r g q). That of 0 is 0, of numbers below the least normal
-// one a rough one. Times a factor, as that costs nothing here.
+// In float the guess is mended by a minimax polynomial q of c = x g**3, and the root once more:
+// with r = x (g q)**2, x**(1/3) = r (5/3 - 2/3 r g q). That of 0 is 0, of numbers below the least
+// normal one a rough one. Times a factor, as that costs nothing here.
 M7EMU_INLINE pack<float> scaled_cube_root(pack<float> x, float factor) {
   using R = pack<float>;
   const R g = real<float>(round_down(R(1419924000.0f) - whole(bits<float>(x)) * R(1.0f / 3.0f)));

@@ -62,9 +62,8 @@ M7EMU_INLINE void add_core(const Parameters<T> &p, const Held &x, pack<T> each, 
 // what it took before in the same step if only one of number and mass is missing; ham2 takes as
 // many as fill the mode's lower edge.
 template <class T, class Held>
-M7EMU_INLINE void virtual_particle(const Parameters<T> &p, const Switches &switches,
-                                   const Held &x, pack<T> molecules,
-                                   pack<T> &virtual_molecules) {
+M7EMU_INLINE void virtual_particle(const Parameters<T> &p, const Switches &switches, const Held &x,
+                                   pack<T> molecules, pack<T> &virtual_molecules) {
   using R = pack<T>;
   R kept = R(p.virtual_molecules);
   if (switches.older) {
@@ -76,8 +75,8 @@ M7EMU_INLINE void virtual_particle(const Parameters<T> &p, const Switches &switc
 
 // BC, OC and DU of a soluble mode, times `share`.
 template <int k, class T, class Held>
-M7EMU_INLINE void add_total(const Parameters<T> &p, const Held &x, pack<T> share,
-                            pack<T> &mass, pack<T> &volume) {
+M7EMU_INLINE void add_total(const Parameters<T> &p, const Held &x, pack<T> share, pack<T> &mass,
+                            pack<T> &volume) {
   constexpr int core[] = {bc, oc, du};
   for (int i = 0; i < 3; ++i) {
     const pack<T> amount = share * x.mass[mass_index[k][core[i]]];
@@ -88,8 +87,8 @@ M7EMU_INLINE void add_total(const Parameters<T> &p, const Held &x, pack<T> share
 
 // Ion pairs and dry matter of mode k per volume of air, as sea salt (section 8.3).
 template <int k, class T, class Held>
-M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switches,
-                                  const Held &x, Salt<T> &salt) {
+M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switches, const Held &x,
+                                  Salt<T> &salt) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   const R number = x.number[k], sea_salt = x.mass[mass_index[k][ss]];
@@ -123,8 +122,8 @@ M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switch
 
 // Mean dry particle of soluble mode k.
 template <int k, class T, class Held>
-M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switches,
-                                 const Held &x, pack<T> &virtual_molecules, Dry<T> &dry) {
+M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switches, const Held &x,
+                                 pack<T> &virtual_molecules, Dry<T> &dry) {
   using R = pack<T>;
   const R zero = R(T(0));
   dry.acid = true;
@@ -194,8 +193,8 @@ M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &s
 // Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt;
 // `percent` and `solution_density` are known where there is `acid`.
 template <int k, bool all, class T, class Held>
-M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution,
-                                 const Held &x, const Dry<T> &dry, const pack<T> &percent,
+M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution, const Held &x,
+                                 const Dry<T> &dry, const pack<T> &percent,
                                  const pack<T> &solution_density, Sizes<T> &sizes) {
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
@@ -243,8 +242,8 @@ M7EMU_INLINE void add_hygroscopic(const Parameters<T> &p, const Held &x, pack<T>
 
 // Volume-weighted kappa of mode k's particle; 0 where it takes up nothing (section 8.4).
 template <int k, class T, class Held>
-M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switches,
-                                  const Held &x, const Dry<T> &dry) {
+M7EMU_FUNCTION pack<T> mean_kappa(const Parameters<T> &p, const Switches &switches, const Held &x,
+                                  const Dry<T> &dry) {
   using R = pack<T>;
   const R each = per_particle(p, x.number[k]);
   R volume = dry.molecules * R(p.dry_volume), weighted = volume * R(p.kappa[so4]);
@@ -282,9 +281,8 @@ M7EMU_FUNCTION void wet_by_kappa(const Parameters<T> &p, const Switches &switche
 // found.
 template <int k, class T, class Held>
 M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &switches,
-                                const Moist<double> &air, const Held &x,
-                                const Sizes<T> &sizes, pack<double> virtual_molecules,
-                                pack<double> &water) {
+                                const Moist<double> &air, const Held &x, const Sizes<T> &sizes,
+                                pack<double> virtual_molecules, pack<double> &water) {
   using R = pack<double>;
   const R least = R(least_moist_radius);
   Dry<double> dry;
@@ -300,8 +298,7 @@ M7EMU_FUNCTION void kappa_water(const Parameters<double> &p, const Switches &swi
 
 // Size and density of insoluble mode k, which takes up no water (section 7).
 template <int k, class T, class Held>
-M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Held &x,
-                                       Sizes<T> &sizes) {
+M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Held &x, Sizes<T> &sizes) {
   using R = pack<T>;
   R mass = R(T(0)), volume = R(T(0));
   const R each = per_particle(p, x.number[k]);
@@ -314,8 +311,7 @@ M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Held &x,
 }
 
 template <class T, class Held>
-M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Held &x,
-                                      Sizes<T> &sizes) {
+M7EMU_INLINE void insoluble_particles(const Parameters<T> &p, const Held &x, Sizes<T> &sizes) {
   insoluble_particle<ki>(p, x, sizes);
   insoluble_particle<ai>(p, x, sizes);
   insoluble_particle<ci>(p, x, sizes);

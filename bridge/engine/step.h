@@ -16,9 +16,6 @@
 namespace m7emu {
 namespace M7EMU_SET {
 
-// The kind of real that sizes, rates and shares are computed in: chosen here, once.
-using Real = float;
-
 template <class T> M7EMU_INLINE const Parameters<T> &parameters(const Program &program) {
   if constexpr (sizeof(T) == sizeof(float))
     return program.single_precision;
@@ -70,9 +67,9 @@ M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> 
   if (program.water) {
     R feature[n_water_features], present[n_water_features] = {one, one, one};
     R target[n_water_targets];
-    feature[water_temperature] = to<float>(max(air.temperature, D(temperature_floor)));
-    feature[water_relative_humidity] =
-        to<float>(min(max(air.relative_humidity, D(humidity_floor)), D(humidity_ceiling)));
+    feature[water_temperature] = max(to<float>(air.seen_temperature), R(float(temperature_floor)));
+    feature[water_relative_humidity] = min(
+        max(to<float>(air.seen_humidity), R(float(humidity_floor))), R(float(humidity_ceiling)));
     feature[water_ln_pressure] = log_of<float>(to<float>(air.pressure));
     evaluate(*program.water, feature, present, target, guard);
     for (int i = 0; i < n_size; ++i)
@@ -81,7 +78,8 @@ M7EMU_FUNCTION void wetting(const Program &program, const Air &air, Solution<T> 
     quartic(target + water_ln_weight_percent, solution.learned_percent);
     quartic(target + water_solution_density, solution.learned_density);
   } else {
-    solution_terms(air.pressure, air.temperature, air.relative_humidity, solution);
+    solution_terms(to<T>(air.pressure), to<T>(air.seen_temperature), to<T>(air.seen_humidity),
+                   solution);
   }
   if (program.salt) {
     const R wet = to<float>(select(air.relative_humidity < D(deliquescence_rh), D(0.0), D(1.0)));
@@ -128,7 +126,7 @@ M7EMU_FUNCTION void learned_rates(const Program &program, const Air &air, const 
     feature[particle_ln_wet_radius + k] = log_of<float>(select(some, r, R(1.0f)));
     feature[particle_density + k] = to<float>(sizes.density[k]);
   }
-  feature[particle_temperature] = to<float>(air.temperature);
+  feature[particle_temperature] = to<float>(air.seen_temperature);
   feature[particle_ln_pressure] = log_of<float>(to<float>(air.pressure));
   present[particle_temperature] = present[particle_ln_pressure] = R(1.0f);
   for (int i = 0; i < 3; ++i)
@@ -155,9 +153,9 @@ M7EMU_FUNCTION void expect_error(const Program &program, double timestep, const 
   for (int i = error_temperature; i < n_error_features; ++i)
     present[i] = one;
   present[error_ln_h2so4_available] = only(gas > zero, one);
-  feature[error_temperature] = to<float>(air.temperature);
+  feature[error_temperature] = to<float>(air.seen_temperature);
   feature[error_ln_pressure] = log_of<float>(to<float>(air.pressure));
-  feature[error_relative_humidity] = to<float>(air.relative_humidity);
+  feature[error_relative_humidity] = to<float>(air.seen_humidity);
   feature[error_cloud_fraction] = to<float>(air.cloud_fraction);
   feature[error_ln_h2so4_available] = log_of<float>(select(gas > zero, gas, one));
   feature[error_ln_timestep] = log_of<float>(R(static_cast<float>(timestep)));
@@ -381,8 +379,8 @@ M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage
     c.particles.coats(program, coat);
     M7EMU_PART(stages);
     stage(parameters<Real>(program), switches, timestep, timestep / program.stages, program.strides,
-          c.air, x, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat,
-          bound, has_burst, burst, c.cells);
+          c.air, x, c.particles.sizes, c.particles.virtual_molecules, sink, kernel, coat, bound,
+          has_burst, burst, c.cells);
     convert(c.cells, x);
   }
 }

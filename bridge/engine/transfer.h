@@ -41,12 +41,11 @@ M7EMU_FUNCTION Losses<T, sizeof...(partner)> loss_rates(const pack<T> (&kernel)[
 // mean insoluble particle. Each amount is read and written once, as what has just been written
 // takes long to read where a host's arrays are not aligned.
 template <class S, class T>
-M7EMU_FUNCTION void coagulate_and_age(const Parameters<T> &p, const Switches &switches, T timestep,
-                                      const pack<T> (&kernel)[n_pair],
-                                      const pack<T> (&coat)[n_insoluble],
-                                      const pack<S> (&coating)[n_insoluble],
-                                      const pack<T> (&number_before)[n_mode], pack<S> fresh_gas,
-                                      pack<S> fresh, State<S> &cells) {
+M7EMU_FUNCTION void
+coagulate_and_age(const Parameters<T> &p, const Switches &switches, T timestep,
+                  const pack<T> (&kernel)[n_pair], const pack<T> (&coat)[n_insoluble],
+                  const pack<S> (&coating)[n_insoluble], const pack<T> (&number_before)[n_mode],
+                  pack<S> fresh_gas, pack<S> fresh, State<S> &cells) {
   using R = pack<T>;
   using H = pack<S>;
   const R zero = R(T(0));
