@@ -78,13 +78,17 @@ M7EMU_TABLE float bound_term[4][3] = {{11.847412f, -1.122582f, -0.015028f},
                                       {2.087418f, 0.586455f, 0.001657f},
                                       {-3.233893f, -0.246217f, 0.006743f}};
 
-// ln of the gas [cm-3] above which a lane may nucleate; it may only err by being too low.
-M7EMU_FUNCTION pack<float> nucleation_bound(const Air &air) {
+// Ln of the saturation, within the range of the fit.
+M7EMU_INLINE pack<float> ln_saturation(const Air &air) {
   using R = pack<float>;
-  const R t =
-      min(max(to<float>(air.temperature), R(float(temperature_min))), R(float(temperature_max)));
-  const R s =
-      log_of<float>(min(max(to<float>(air.relative_humidity), R(float(saturation_min))), R(1.0f)));
+  return log_of<float>(min(max(to<float>(air.seen_humidity), R(float(saturation_min))), R(1.0f)));
+}
+// ln of the gas [cm-3] above which a lane may nucleate; it may only err by being too low. `s` is
+// ln of the saturation.
+M7EMU_FUNCTION pack<float> nucleation_bound(const Air &air, pack<float> s) {
+  using R = pack<float>;
+  const R t = min(max(to<float>(air.seen_temperature), R(float(temperature_min))),
+                  R(float(temperature_max)));
   const R x = (t - R(245.15f)) * R(1.0f / 55.0f);
   R bound = R(0.0f);
   for (int i = 3; i >= 0; --i)
@@ -163,23 +167,26 @@ M7EMU_INLINE void limit(const Switches &switches, pack<float> temperature, pack<
   molecules = only(inside, molecules);
 }
 
+// Ln of the gas less that in the middle: more digits than ln of the gas has.
+M7EMU_INLINE pack<float> ln_gas_from_middle(pack<float> gas) {
+  using R = pack<float>;
+  constexpr float per_middle_gas = 1.522997974471263e-08f; // exp(-middle_ln_gas)
+  return log_of<float>(min(max(gas, R(float(gas_min))), R(float(gas_max))) * R(per_middle_gas));
+}
+
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
-// 10.1). Outside the fit's range the 2004 generation does not nucleate, ham2 evaluates at its edge.
-// The rate goes with high powers of the temperature and of the mole fraction: these in double.
-M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature,
-                              pack<float> saturation, pack<float> gas, pack<float> &rate,
+// 10.1), at ln of the saturation and `a` of the gas from the middle. Outside the fit's range the
+// 2004 generation does not nucleate, ham2 evaluates at its edge. The rate goes with high powers of
+// the temperature and of the mole fraction: these in double.
+M7EMU_FUNCTION void vehkamaki(const Switches &switches, const Air &air, pack<float> ln_saturation,
+                              pack<float> a, pack<float> gas, pack<float> &rate,
                               pack<float> &molecules) {
   using R = pack<float>;
   using D = pack<double>;
-  constexpr double per_middle_gas = 1.522997974471263e-08; // exp(-middle_ln_gas)
   const D exact_t =
-      (min(max(temperature, D(temperature_min)), D(temperature_max)) - D(middle_temperature)) *
+      (min(max(air.temperature, D(temperature_min)), D(temperature_max)) - D(middle_temperature)) *
       D(1.0 / temperature_span);
-  const R t = to<float>(exact_t);
-  const R s = log_of<float>(min(max(saturation, R(float(saturation_min))), R(1.0f))) -
-              R(float(middle_ln_saturation));
-  const R a =
-      log_of<float>(min(max(gas, R(float(gas_min))), R(float(gas_max))) * R(float(per_middle_gas)));
+  const R t = to<float>(exact_t), s = ln_saturation - R(float(middle_ln_saturation));
   const D of_s = to<double>(s);
   const auto row = [exact_t](int k) {
     return D(centred_fraction.term[k][0]) + exact_t * D(centred_fraction.term[k][1]);
@@ -187,22 +194,22 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, pack<double> temperature
   const D exact_x =
       row(0) + of_s * (row(1) + of_s * (row(2) + of_s * row(3))) + to<double>(a) * row(4);
   const R x = to<float>(exact_x), per_x = to<float>(D(1.0) / exact_x);
-  const R factor[n_term] = {R(1.0f), s,         s * s, s * s * s, a,
-                            s * a,   s * s * a, a * a, s * a * a, a * a * a};
-  R ln_rate = R(0.0f), ln_cluster = R(0.0f);
-  M7EMU_UNROLL(16)
-  for (int k = 0; k < n_term; ++k) {
-    const auto &r = centred_rate.term[k], &c = centred_cluster.term[k];
-    const auto cubic = [t](const double (&of)[5]) {
-      return R(float(of[0])) + t * (R(float(of[1])) + t * (R(float(of[2])) + t * R(float(of[3]))));
+  const auto sum = [&](const Centred &centred) {
+    const auto row = [&](int k) {
+      const auto &of = centred.term[k];
+      return R(float(of[0])) + t * (R(float(of[1])) + t * (R(float(of[2])) + t * R(float(of[3])))) +
+             R(float(of[4])) * per_x;
     };
-    ln_rate = ln_rate + factor[k] * (cubic(r) + R(float(r[4])) * per_x);
-    ln_cluster = ln_cluster + factor[k] * (cubic(c) + R(float(c[4])) * per_x);
-  }
-  rate = exp_of<float>(min(max(ln_rate, R(-80.0f)), R(25.0f)));
-  const R cluster = exp_of<float>(min(max(ln_cluster, R(-80.0f)), R(50.0f)));
+    R all = row(9);
+    all = all * a + (row(7) + s * row(8));
+    all = all * a + (row(4) + s * (row(5) + s * row(6)));
+    return all * a + (row(0) + s * (row(1) + s * (row(2) + s * row(3))));
+  };
+  rate = exp_of<float>(min(max(sum(centred_rate), R(-80.0f)), R(25.0f)));
+  const R cluster = exp_of<float>(min(max(sum(centred_cluster), R(-80.0f)), R(50.0f)));
   molecules = x * cluster;
-  limit(switches, to<float>(temperature), saturation, gas, cluster, rate, molecules);
+  limit(switches, to<float>(air.seen_temperature), to<float>(air.seen_humidity), gas, cluster, rate,
+        molecules);
 }
 
 // The same by a network; `here`: 1 where there is any gas, else 0.
@@ -240,17 +247,22 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   taken = formed = D(0.0);
   const R clear = switches.older ? one : to<float>(D(1.0) - air.cloud_fraction);
   const R within = quotient(clear > zero, to<float>(gas), clear);
-  const bool binary = switches.vehkamaki && (network ? cells_evaluate_together || any(within > zero)
-                                                     : any(ln_gas(within) > nucleation_bound(air)));
+  R rate = zero, molecules = zero;
+  bool binary = switches.vehkamaki;
+  if (binary && network) {
+    binary = cells_evaluate_together || any(within > zero);
+    if (binary)
+      learned_nucleation(*network, switches, to<float>(air.seen_temperature),
+                         to<float>(air.seen_humidity), within,
+                         to<float>(only(gas > D(0.0), D(1.0))), rate, molecules, guard);
+  } else if (binary) {
+    const R s = ln_saturation(air), a = ln_gas_from_middle(within);
+    binary = any(a > nucleation_bound(air, s) - R(float(middle_ln_gas)));
+    if (binary)
+      vehkamaki(switches, air, s, a, within, rate, molecules);
+  }
   if (!binary && switches.organic == Settings::no_organic)
     return;
-  const R humidity = to<float>(air.relative_humidity);
-  R rate = zero, molecules = zero;
-  if (binary && network)
-    learned_nucleation(*network, switches, to<float>(air.temperature), humidity, within,
-                       to<float>(only(gas > D(0.0), D(1.0))), rate, molecules, guard);
-  else if (binary)
-    vehkamaki(switches, air.temperature, humidity, within, rate, molecules);
   R loss = molecules * rate;
   if (!switches.older && switches.organic != Settings::no_organic) {
     const R inside = only(to<float>(air.boundary_layer) > R(0.5f), to<float>(air.forest_fraction));

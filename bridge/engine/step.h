@@ -353,7 +353,7 @@ template <class S>
 M7EMU_FUNCTION void staged_step(const Program &program, double timestep, Passage<S> &c) {
   using R = pack<Real>;
   const Switches &switches = program.switches;
-  const R bound = exp_of<Real>(nucleation_bound(c.air));
+  const R bound = exp_of<Real>(nucleation_bound(c.air, ln_saturation(c.air)));
   bool has_burst = false;
   Burst burst;
   M7EMU_PART(merging);
