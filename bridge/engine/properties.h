@@ -12,11 +12,13 @@ namespace M7EMU_SET {
 
 // Sea salt and number above which a mode is treated as sea salt [ug m-3, cm-3]
 constexpr double least_salt = 1.0e-15, least_salt_number = 1.0e-10;
+// Below any volume that has a density: a divisor where there is none [um3].
+constexpr double least_space = 1.0e-30;
 
 // A mode that holds sea salt, per volume of air.
 template <class T> struct Salt {
   bool any, all;        // lanes of the block
-  pack<T> present;      // 1 where the mode is treated as sea salt, else 0
+  mask<T> here;         // where the mode is treated as sea salt
   pack<T> ions[n_salt]; // NaCl, Na2SO4, H2SO4 [pmol cm-3]
   pack<T> mass, volume; // of the dry matter [pg cm-3], [um3 cm-3]
   pack<T> per_number;   // [cm3]
@@ -92,12 +94,11 @@ M7EMU_FUNCTION void salt_particle(const Parameters<T> &p, const Switches &switch
   using R = pack<T>;
   const R zero = R(T(0)), one = R(T(1));
   const R number = x.number[k], sea_salt = x.mass[mass_index[k][ss]];
-  const auto here = (sea_salt > R(T(least_salt))) & (number > R(T(least_salt_number)));
-  salt.any = any(here);
-  salt.all = !any(!here);
+  salt.here = (sea_salt > R(T(least_salt))) & (number > R(T(least_salt_number)));
+  salt.any = any(salt.here);
+  salt.all = !any(!salt.here);
   if (!salt.any)
     return;
-  salt.present = only(here, one);
   salt.per_number = one / max(number, R(T(least_salt_number)));
   R mass = zero, volume = zero;
   if (k == cs && !switches.reset_seasalt_sums) {
@@ -160,7 +161,7 @@ M7EMU_FUNCTION void dry_particle(const Parameters<T> &p, const Switches &switche
   volume = only(molecules > R(p.least_acid), volume);
   if constexpr (k >= as)
     if (!switches.kappa_water && dry.salt.any)
-      volume = select(dry.salt.present > zero, dry.salt.volume * dry.salt.per_number, volume);
+      volume = select(dry.salt.here, dry.salt.volume * dry.salt.per_number, volume);
   dry.volume = volume;
 }
 
@@ -170,28 +171,28 @@ M7EMU_INLINE pack<T> median_radius(const Parameters<T> &p, int k, pack<T> volume
   return scaled_cube_root(volume, p.radius_factor[k]);
 }
 
-// Water of AS or CS as sea salt [kg m-3], in double: it changes little in a step, and that little
-// is what hosts look at.
+// Water of AS or CS [kg m-3], in double where it is that of sea salt: it changes little in a step,
+// and that little is what hosts look at. `acid` is the water of other lanes.
 template <int k, class S, class T>
-M7EMU_FUNCTION void salt_water(const Parameters<double> &p, const Solution<T> &solution,
-                               const State<S> &cells, pack<double> &water) {
+M7EMU_FUNCTION pack<double> salt_water(const Parameters<double> &p, const Solution<T> &solution,
+                                       const State<S> &cells, pack<T> acid) {
   using R = pack<double>;
   const R sea_salt = to<double>(cells.mass[mass_index[k][ss]]);
   const auto here =
       (sea_salt > R(least_salt)) & (to<double>(cells.number[k]) > R(least_salt_number));
   if (!any(here))
-    return;
-  const R sodium = sea_salt * R(1.0 / molar_mass_nacl);
-  const R sulfate = to<double>(cells.mass[mass_index[k][so4]]) * R(p.pmol_per_molecule);
+    return to<double>(acid);
+  const R sodium = sea_salt * R(1.0e-6 / molar_mass_nacl);
+  const R sulfate = to<double>(cells.mass[mass_index[k][so4]]) * R(1.0e-6 * p.pmol_per_molecule);
   const R paired = min(R(0.5) * sodium, sulfate);
-  const R taken = max(sodium - R(2.0) * paired, R(0.0)) * solution.exact_water_per_salt[nacl] +
+  const R taken = (sodium - R(2.0) * paired) * solution.exact_water_per_salt[nacl] +
                   paired * solution.exact_water_per_salt[na2so4] +
                   (sulfate - paired) * solution.exact_water_per_salt[h2so4];
-  water = select(here, taken * R(1.0e-6), water);
+  return select(here, taken, to<double>(acid));
 }
 
-// Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt;
-// `percent` and `solution_density` are known where there is `acid`.
+// Sulfuric acid in water, around an insoluble core where there is one (section 8.2), or sea salt,
+// whose water `salt_water` tells; `percent` and `solution_density` are known where there is `acid`.
 template <int k, bool all, class T, class Held>
 M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solution, const Held &x,
                                  const Dry<T> &dry, const pack<T> &percent,
@@ -200,33 +201,31 @@ M7EMU_FUNCTION void wet_particle(const Parameters<T> &p, const Solution<T> &solu
   const R zero = R(T(0)), one = R(T(1));
   R volume = zero, mass = zero, space = zero, water = zero; // `space` is what `mass` fills
   if (dry.acid) {
-    const R dissolved = dry.molecules * R(p.molecule_mass);
+    const R dissolved = dry.molecules * R(T(100) * p.molecule_mass);
     const R per_both = one / (percent * solution_density),
             per_percent = solution_density * per_both;
-    volume = dissolved * R(T(100)) * per_both + dry.core_volume;
-    volume = space = only(dry.volume > zero, volume);
-    mass = dissolved * R(T(100)) * per_percent + dry.core_mass;
+    const auto sized = dry.volume > zero;
+    volume = space = only(sized, dissolved * per_both + dry.core_volume);
+    mass = only(sized, dissolved * per_percent + dry.core_mass);
     // g cm-3 in kg m-3 is 1000, a pg 1e-12 g. The fit may give more than 100 % outside its range.
-    water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-9));
+    water = dissolved * max(R(T(100)) - percent, zero) * per_percent * x.number[k] * R(T(1.0e-11));
   }
   if constexpr (k >= as) {
     const Salt<T> &salt = dry.salt;
     if (salt.any) {
-      const auto here = salt.present > zero;
       R taken = zero; // [1e-6 kg m-3]
       for (int i = 0; i < n_salt; ++i)
         taken = taken + salt.ions[i] * solution.water_per_salt[i];
       const R wet = salt.volume + taken * R(T(1000));
-      volume = select(here, wet * salt.per_number, volume);
-      space = select(here, wet, space);
-      mass = select(here, salt.mass + taken * R(T(1000)), mass);
-      water = select(here, taken * R(T(1.0e-6)), water);
+      volume = select(salt.here, wet * salt.per_number, volume);
+      space = select(salt.here, wet, space);
+      mass = select(salt.here, salt.mass + taken * R(T(1000)), mass);
     }
   }
   if constexpr (all)
     sizes.water[k] = water;
   sizes.wet_radius[k] = median_radius(p, k, volume);
-  sizes.density[k] = quotient(mass, space);
+  sizes.density[k] = mass / max(space, R(T(least_space)));
 }
 
 template <int k, int species, class T, class Held>
@@ -305,8 +304,9 @@ M7EMU_FUNCTION void insoluble_particle(const Parameters<T> &p, const Held &x, Si
   add_core<k, bc>(p, x, each, mass, volume);
   add_core<k, oc>(p, x, each, mass, volume);
   add_core<k, du>(p, x, each, mass, volume);
-  volume = only(volume > R(p.insoluble_volume_min[k - ki]), volume);
-  sizes.density[k] = quotient(mass, volume);
+  const auto sized = volume > R(p.insoluble_volume_min[k - ki]);
+  volume = only(sized, volume);
+  sizes.density[k] = only(sized, mass) / max(volume, R(T(least_space)));
   sizes.wet_radius[k] = median_radius(p, k, volume);
 }
 
@@ -335,10 +335,8 @@ M7EMU_INLINE void soluble_particles(const Parameters<T> &p, const Switches &swit
   }
   R percent[n], density[n];
   for (int i = 0; i < n; ++i)
-    if (dry[i].acid) {
-      const R molecules = select(dry[i].molecules > R(T(0)), dry[i].molecules, R(T(1.0e3)));
-      dissolve(molecules, percent[i], density[i]);
-    }
+    if (dry[i].acid)
+      dissolve(dry[i].molecules, percent[i], density[i]);
   if constexpr (all)
     ((sizes.dry_radius[k] = median_radius(p, k, dry[k - first].volume)), ...);
   (wet_particle<k, all>(p, solution, x, dry[k - first], percent[k - first], density[k - first],

@@ -405,9 +405,12 @@ template <class S> M7EMU_FUNCTION void finish(const Program &program, Passage<S>
     moisten(program, c);
     return;
   }
-  convert(c.particles.sizes.water, c.water);
-  salt_water<as>(program.double_precision, c.particles.solution, c.cells, c.water[as]);
-  salt_water<cs>(program.double_precision, c.particles.solution, c.cells, c.water[cs]);
+  const Parameters<double> &p = program.double_precision;
+  const auto &water = c.particles.sizes.water;
+  c.water[ns] = to<double>(water[ns]);
+  c.water[ks] = to<double>(water[ks]);
+  c.water[as] = salt_water<as>(p, c.particles.solution, c.cells, water[as]);
+  c.water[cs] = salt_water<cs>(p, c.particles.solution, c.cells, water[cs]);
 }
 
 // M7's own step, or that in stages, of so many passages.
