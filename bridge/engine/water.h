@@ -47,53 +47,52 @@ template <class T> struct Solution {
 
 constexpr double temperature_floor = 240.0, humidity_floor = 0.05, humidity_ceiling = 0.90;
 
-// Their terms around a temperature, a humidity and its quotient by temperature in the middle, so
-// that float can hold their sums: a + b x + c x**2 + d x**3 of x = middle + y in powers of y.
+// The coefficients are sums of polynomials of temperature t, humidity h and h/t. These, too, are
+// evaluated around values in the middle.
 constexpr double middle_t = 275.0, middle_h = 0.5, middle_ratio = middle_h / middle_t;
-struct Powers {
-  double c[4];
+struct Squares {
+  double a, t, t2, h, h2; // a + t x + t2 x**2 + h y + h2 y**2, with x and y from the middle
 };
-constexpr Powers around(double x, double a, double b, double c = 0.0, double d = 0.0) {
-  return {{a + x * (b + x * (c + x * d)), b + x * (2.0 * c + 3.0 * x * d), c + 3.0 * x * d, d}};
+constexpr Squares around_middle(double a, double t, double t2, double h, double h2) {
+  return {a + middle_t * (t + middle_t * t2) + middle_h * (h + middle_h * h2),
+          t + 2.0 * middle_t * t2, t2, h + 2.0 * middle_h * h2, h2};
 }
+M7EMU_TABLE double ratio_terms[] = {
+    middle_ratio * (w[5] + middle_ratio * (w[12] + middle_ratio * w[16])),
+    w[5] + middle_ratio * (2.0 * w[12] + 3.0 * middle_ratio * w[16]),
+    w[12] + 3.0 * middle_ratio * w[16], w[16]};
+M7EMU_TABLE Squares percent_terms[] = {
+    around_middle(ratio_terms[0] + w[1] +
+                      centre * (w[2] + centre * (w[13] + centre * (w[14] + centre * w[15]))),
+                  centre *(w[4] + centre * w[7]), centre *(w[9] + centre * w[11]),
+                  centre *(w[3] + centre * w[6]), centre *(w[8] + centre * w[10])),
+    around_middle(w[2] + centre * (2.0 * w[13] + centre * (3.0 * w[14] + 4.0 * centre * w[15])),
+                  w[4] + 2.0 * centre * w[7], w[9] + 2.0 * centre * w[11],
+                  w[3] + 2.0 * centre * w[6], w[8] + 2.0 * centre * w[10]),
+    around_middle(w[13] + centre * (3.0 * w[14] + 6.0 * centre * w[15]), w[7], w[11], w[6], w[10])};
+M7EMU_TABLE Squares density_terms =
+    around_middle(g[1] + centre * (g[3] / 3.0 + centre * g[6] / 9.0), g[5], g[9], g[4], 0.0);
 
 // `pressure` [Pa], `temperature` [K], `relative_humidity` [1]
 template <class T>
 M7EMU_FUNCTION void solution_terms(pack<T> pressure, pack<T> temperature, pack<T> relative_humidity,
                                    Solution<T> &solution) {
   using R = pack<T>;
-  constexpr double x = centre;
   const R t = max(temperature, R(T(temperature_floor)));
   const R h = min(max(relative_humidity, R(T(humidity_floor))), R(T(humidity_ceiling)));
   const R both = t * h, per_both = R(T(1)) / both, per_t = per_both * h, per_h = per_both * t;
-  const R of_t = t - R(T(middle_t)), of_h = h - R(T(middle_h)),
-          of_ratio = h * per_t - R(T(middle_ratio));
-  // Of the squares and the lower powers of t and h, and of both together with `rest`.
-  const auto squares = [&](const Powers &in_t, const Powers &in_h, double rest) {
-    return R(T(in_t.c[0] + in_h.c[0] + rest)) + of_t * (R(T(in_t.c[1])) + of_t * R(T(in_t.c[2]))) +
-           of_h * (R(T(in_h.c[1])) + of_h * R(T(in_h.c[2])));
+  const R x = t - R(T(middle_t)), y = h - R(T(middle_h)), z = h * per_t - R(T(middle_ratio));
+  const auto sum = [&](const Squares &of) {
+    return R(T(of.a)) + x * (R(T(of.t)) + x * R(T(of.t2))) + y * (R(T(of.h)) + y * R(T(of.h2)));
   };
-  constexpr Powers ratio = around(middle_ratio, 0.0, w[5], w[12], w[16]);
-  constexpr Powers t0 = around(middle_t, 0.0, x * w[4] + x * x * w[7], x * w[9] + x * x * w[11]),
-                   h0 = around(middle_h, 0.0, x * w[3] + x * x * w[6], x * w[8] + x * x * w[10]);
-  constexpr double rest0 =
-      ratio.c[0] + w[1] + x * w[2] + x * x * w[13] + x * x * x * (w[14] + x * w[15]);
-  constexpr Powers t1 = around(middle_t, 0.0, w[4] + 2.0 * x * w[7], w[9] + 2.0 * x * w[11]),
-                   h1 = around(middle_h, 0.0, w[3] + 2.0 * x * w[6], w[8] + 2.0 * x * w[10]);
-  constexpr double rest1 = w[2] + 2.0 * x * w[13] + x * x * (3.0 * w[14] + 4.0 * x * w[15]);
-  constexpr Powers t2 = around(middle_t, 0.0, w[7], w[11]), h2 = around(middle_h, 0.0, w[6], w[10]);
-  constexpr double rest2 = w[13] + x * (3.0 * w[14] + 6.0 * x * w[15]);
   solution.percent[0] =
-      squares(t0, h0, rest0) + R(T(w[17])) * log_of<T>(both / pressure) +
-      of_ratio * (R(T(ratio.c[1])) + of_ratio * (R(T(ratio.c[2])) + of_ratio * R(T(ratio.c[3]))));
-  solution.percent[1] = squares(t1, h1, rest1);
-  solution.percent[2] = squares(t2, h2, rest2);
-  constexpr Powers t3 = around(middle_t, 0.0, g[5], g[9]);
+      sum(percent_terms[0]) + R(T(w[17])) * log_of<T>(both / pressure) +
+      z * (R(T(ratio_terms[1])) + z * (R(T(ratio_terms[2])) + z * R(T(ratio_terms[3]))));
+  solution.percent[1] = sum(percent_terms[1]);
+  solution.percent[2] = sum(percent_terms[2]);
   const R inverse = R(T(g[7] / 3.0)) * per_h + R(T(g[8] / 3.0)) * per_t;
-  solution.density[0] =
-      R(T(t3.c[0] + g[4] * middle_h + g[1] + x * g[3] / 3.0 + x * x * g[6] / 9.0)) +
-      R(T(g[4])) * of_h + of_t * (R(T(t3.c[1])) + of_t * R(T(t3.c[2]))) + R(T(x)) * inverse;
-  solution.density[1] = inverse + R(T(g[3] / 3.0 + 2.0 * x * g[6] / 9.0));
+  solution.density[0] = sum(density_terms) + R(T(centre)) * inverse;
+  solution.density[1] = inverse + R(T(g[3] / 3.0 + 2.0 * centre * g[6] / 9.0));
 }
 
 // Water held by salts by their binary molalities (section 8.3).
