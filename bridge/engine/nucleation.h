@@ -110,10 +110,10 @@ M7EMU_FUNCTION void critical_fraction(pack<double> t, pack<double> s, pack<doubl
   slope = row(4);
 }
 
-// The same terms around a temperature, saturation and gas in the middle, where they cancel less:
-// float can then hold their sum. T = 245.15 + 55 t.
+// The same terms around a temperature, saturation, gas and 1/x in the middle, where they cancel
+// less: float can then hold their sum. T = 245.15 + 55 t.
 constexpr double middle_temperature = 245.15, temperature_span = 55.0; // [K]
-constexpr double middle_ln_saturation = -1.0, middle_ln_gas = 18.0;
+constexpr double middle_ln_saturation = -1.0, middle_ln_gas = 18.0, middle_per_x = 3.0;
 struct Centred {
   double term[n_term][5] = {};
 };
@@ -147,6 +147,8 @@ constexpr Centred centred(const double (&given)[n_term][5]) {
       }
       result.term[row][column] = sum;
     }
+  for (auto &row : result.term)
+    row[0] += middle_per_x * row[4];
   return result;
 }
 M7EMU_TABLE Centred centred_rate = centred(rate_term), centred_cluster = centred(cluster_term),
@@ -174,6 +176,11 @@ M7EMU_INLINE pack<float> ln_gas_from_middle(pack<float> gas) {
   return log_of<float>(min(max(gas, R(float(gas_min))), R(float(gas_max))) * R(per_middle_gas));
 }
 
+// Whether so much gas may nucleate, by the bound above.
+M7EMU_INLINE mask<float> may_nucleate(const Air &air, pack<float> ln_saturation, pack<float> a) {
+  return a > nucleation_bound(air, ln_saturation) - pack<float>(float(middle_ln_gas));
+}
+
 // Rate of binary homogeneous nucleation [cm-3 s-1] and H2SO4 molecules per new particle (section
 // 10.1), at ln of the saturation and `a` of the gas from the middle. Outside the fit's range the
 // 2004 generation does not nucleate, ham2 evaluates at its edge. The rate goes with high powers of
@@ -193,7 +200,7 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, const Air &air, pack<flo
   };
   const D exact_x =
       row(0) + of_s * (row(1) + of_s * (row(2) + of_s * row(3))) + to<double>(a) * row(4);
-  const R x = to<float>(exact_x), per_x = to<float>(D(1.0) / exact_x);
+  const R x = to<float>(exact_x), per_x = to<float>(D(1.0) / exact_x - D(middle_per_x));
   const auto sum = [&](const Centred &centred) {
     const auto row = [&](int k) {
       const auto &of = centred.term[k];
@@ -257,7 +264,7 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
                          to<float>(only(gas > D(0.0), D(1.0))), rate, molecules, guard);
   } else if (binary) {
     const R s = ln_saturation(air), a = ln_gas_from_middle(within);
-    binary = any(a > nucleation_bound(air, s) - R(float(middle_ln_gas)));
+    binary = any(may_nucleate(air, s, a));
     if (binary)
       vehkamaki(switches, air, s, a, within, rate, molecules);
   }

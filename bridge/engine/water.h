@@ -81,7 +81,8 @@ M7EMU_FUNCTION void solution_terms(pack<T> pressure, pack<T> temperature, pack<T
   const R t = max(temperature, R(T(temperature_floor)));
   const R h = min(max(relative_humidity, R(T(humidity_floor))), R(T(humidity_ceiling)));
   const R both = t * h, per_both = R(T(1)) / both, per_t = per_both * h, per_h = per_both * t;
-  const R x = t - R(T(middle_t)), y = h - R(T(middle_h)), z = h * per_t - R(T(middle_ratio));
+  const R x = t - R(T(middle_t)), y = h - R(T(middle_h));
+  const R z = (y - R(T(middle_ratio)) * x) * per_t; // h/t from its middle, without cancellation
   const auto sum = [&](const Squares &of) {
     return R(T(of.a)) + x * (R(T(of.t)) + x * R(T(of.t2))) + y * (R(T(of.h)) + y * R(T(of.h2)));
   };

@@ -89,17 +89,19 @@ void nucleation() {
         n[k] = float(std::exp(gas + draw(&seed)));
       }
       Air air;
-      air.temperature = to<double>(load(t));
-      air.relative_humidity = to<double>(load(s));
+      air.seen_temperature = load(t);
+      air.temperature = to<double>(air.seen_temperature);
+      air.seen_humidity = load(s);
       m7emu::Switches switches = {};
       switches.older = older;
       R found, molecules;
-      vehkamaki(switches, air.temperature, load(s), load(n), found, molecules);
+      const R wet = ln_saturation(air), gas_above = ln_gas_from_middle(load(n));
+      vehkamaki(switches, air, wet, gas_above, load(n), found, molecules);
       store(rate, found);
       bool any_forms = false;
       for (int k = 0; k < lanes; ++k)
         any_forms |= rate[k] > 0.0f;
-      const bool says = any(ln_gas(load(n)) > nucleation_bound(air));
+      const bool says = any(may_nucleate(air, wet, gas_above));
       ++blocks;
       forms += any_forms;
       tested += says;
