@@ -45,33 +45,34 @@ template <class T> struct Solution {
   Moist<T> moist; // of kappa water, alone
 };
 
+// The coefficients are sums of polynomials of temperature t, humidity h and h/t, bounded as here.
+// These, too, are evaluated around some values: those of cold and moist air, where solutions are so
+// weak that the least rounding shows.
 constexpr double temperature_floor = 240.0, humidity_floor = 0.05, humidity_ceiling = 0.90;
-
-// The coefficients are sums of polynomials of temperature t, humidity h and h/t. These, too, are
-// evaluated around values in the middle.
-constexpr double middle_t = 275.0, middle_h = 0.5, middle_ratio = middle_h / middle_t;
+constexpr double corner_t = temperature_floor, corner_h = humidity_ceiling;
+constexpr double corner_ratio = corner_h / corner_t;
 struct Squares {
-  double a, t, t2, h, h2; // a + t x + t2 x**2 + h y + h2 y**2, with x and y from the middle
+  double a, t, t2, h, h2; // a + t x + t2 x**2 + h y + h2 y**2, with x and y from the corner
 };
-constexpr Squares around_middle(double a, double t, double t2, double h, double h2) {
-  return {a + middle_t * (t + middle_t * t2) + middle_h * (h + middle_h * h2),
-          t + 2.0 * middle_t * t2, t2, h + 2.0 * middle_h * h2, h2};
+constexpr Squares around_corner(double a, double t, double t2, double h, double h2) {
+  return {a + corner_t * (t + corner_t * t2) + corner_h * (h + corner_h * h2),
+          t + 2.0 * corner_t * t2, t2, h + 2.0 * corner_h * h2, h2};
 }
 M7EMU_TABLE double ratio_terms[] = {
-    middle_ratio * (w[5] + middle_ratio * (w[12] + middle_ratio * w[16])),
-    w[5] + middle_ratio * (2.0 * w[12] + 3.0 * middle_ratio * w[16]),
-    w[12] + 3.0 * middle_ratio * w[16], w[16]};
+    corner_ratio * (w[5] + corner_ratio * (w[12] + corner_ratio * w[16])),
+    w[5] + corner_ratio * (2.0 * w[12] + 3.0 * corner_ratio * w[16]),
+    w[12] + 3.0 * corner_ratio * w[16], w[16]};
 M7EMU_TABLE Squares percent_terms[] = {
-    around_middle(ratio_terms[0] + w[1] +
+    around_corner(ratio_terms[0] + w[1] +
                       centre * (w[2] + centre * (w[13] + centre * (w[14] + centre * w[15]))),
                   centre *(w[4] + centre * w[7]), centre *(w[9] + centre * w[11]),
                   centre *(w[3] + centre * w[6]), centre *(w[8] + centre * w[10])),
-    around_middle(w[2] + centre * (2.0 * w[13] + centre * (3.0 * w[14] + 4.0 * centre * w[15])),
+    around_corner(w[2] + centre * (2.0 * w[13] + centre * (3.0 * w[14] + 4.0 * centre * w[15])),
                   w[4] + 2.0 * centre * w[7], w[9] + 2.0 * centre * w[11],
                   w[3] + 2.0 * centre * w[6], w[8] + 2.0 * centre * w[10]),
-    around_middle(w[13] + centre * (3.0 * w[14] + 6.0 * centre * w[15]), w[7], w[11], w[6], w[10])};
+    around_corner(w[13] + centre * (3.0 * w[14] + 6.0 * centre * w[15]), w[7], w[11], w[6], w[10])};
 M7EMU_TABLE Squares density_terms =
-    around_middle(g[1] + centre * (g[3] / 3.0 + centre * g[6] / 9.0), g[5], g[9], g[4], 0.0);
+    around_corner(g[1] + centre * (g[3] / 3.0 + centre * g[6] / 9.0), g[5], g[9], g[4], 0.0);
 
 // `pressure` [Pa], `temperature` [K], `relative_humidity` [1]
 template <class T>
@@ -81,14 +82,18 @@ M7EMU_FUNCTION void solution_terms(pack<T> pressure, pack<T> temperature, pack<T
   const R t = max(temperature, R(T(temperature_floor)));
   const R h = min(max(relative_humidity, R(T(humidity_floor))), R(T(humidity_ceiling)));
   const R both = t * h, per_both = R(T(1)) / both, per_t = per_both * h, per_h = per_both * t;
-  const R x = t - R(T(middle_t)), y = h - R(T(middle_h));
-  const R z = (y - R(T(middle_ratio)) * x) * per_t; // h/t from its middle, without cancellation
-  const auto sum = [&](const Squares &of) {
-    return R(T(of.a)) + x * (R(T(of.t)) + x * R(T(of.t2))) + y * (R(T(of.h)) + y * R(T(of.h2)));
+  const R x = t - R(T(corner_t)), y = h - R(T(corner_h));
+  const R z = (y - R(T(corner_ratio)) * x) * per_t; // h/t from the corner's, without cancellation
+  // All but the rounded constant, which comes last: so only its sum is rounded as it is.
+  const auto small = [&](const Squares &of) {
+    const R rest = R(T(of.a - double(T(of.a))));
+    return rest + x * (R(T(of.t)) + x * R(T(of.t2))) + y * (R(T(of.h)) + y * R(T(of.h2)));
   };
+  const auto sum = [&](const Squares &of) { return R(T(of.a)) + small(of); };
   solution.percent[0] =
-      sum(percent_terms[0]) + R(T(w[17])) * log_of<T>(both / pressure) +
-      z * (R(T(ratio_terms[1])) + z * (R(T(ratio_terms[2])) + z * R(T(ratio_terms[3]))));
+      R(T(percent_terms[0].a)) +
+      (small(percent_terms[0]) + R(T(w[17])) * log_of<T>(both / pressure) +
+       z * (R(T(ratio_terms[1])) + z * (R(T(ratio_terms[2])) + z * R(T(ratio_terms[3])))));
   solution.percent[1] = sum(percent_terms[1]);
   solution.percent[2] = sum(percent_terms[2]);
   const R inverse = R(T(g[7] / 3.0)) * per_h + R(T(g[8] / 3.0)) * per_t;
