@@ -29,9 +29,9 @@ M7EMU_TABLE float slip_series[] = {0.84f * power_series[0], 0.84f * power_series
 
 // Kernels of all pairs [cm3 s-1] at the count median radii [cm]; 0 where either mode is empty.
 // Products are what takes time here, so that constants are multiplied beforehand: lengths are
-// twice, speeds pi times and diffusivities 4 pi times those of the contract. So a mode has half of
-// what a pair has of them, its mean free path is its diffusivity over its speed but for a factor in
-// the latter, and the kernel is x y/(x + y) of what diffuses and of what flies into each other.
+// twice, speeds pi times and diffusivities 4 pi times those of the contract. So a pair's reach and
+// diffusivity are the sums of its modes', a mode's mean free path is its diffusivity times its
+// slowness, and the kernel is x y/(x + y) of what diffuses and of what flies into each other.
 template <class T>
 M7EMU_FUNCTION void coagulation_kernels(const Parameters<T> &p, const Air &air,
                                         const pack<T> (&radius)[n_mode],

@@ -65,8 +65,8 @@ M7EMU_TABLE double ratio_terms[] = {
 M7EMU_TABLE Squares percent_terms[] = {
     around_corner(ratio_terms[0] + w[1] +
                       centre * (w[2] + centre * (w[13] + centre * (w[14] + centre * w[15]))),
-                  centre *(w[4] + centre * w[7]), centre *(w[9] + centre * w[11]),
-                  centre *(w[3] + centre * w[6]), centre *(w[8] + centre * w[10])),
+                  (w[4] + centre * w[7]) * centre, (w[9] + centre * w[11]) * centre,
+                  (w[3] + centre * w[6]) * centre, (w[8] + centre * w[10]) * centre),
     around_corner(w[2] + centre * (2.0 * w[13] + centre * (3.0 * w[14] + 4.0 * centre * w[15])),
                   w[4] + 2.0 * centre * w[7], w[9] + 2.0 * centre * w[11],
                   w[3] + 2.0 * centre * w[6], w[8] + 2.0 * centre * w[10]),
