@@ -53,22 +53,17 @@ template <class T> struct Amounts {
   pack<T> mass[n_mass], number[n_mode];
 };
 template <class T, class S> struct Seen {
-  struct Masses {
-    const State<S> &cells;
+  template <class Held> struct Field {
+    const Held &held;
     M7EMU_INLINE pack<T> operator[](int i) const {
-      const pack<S> amount = cells.mass[i];
+      const pack<S> amount = held[i];
       return to<T>(amount);
     }
-  } mass;
-  struct Numbers {
-    const State<S> &cells;
-    M7EMU_INLINE pack<T> operator[](int k) const {
-      const pack<S> amount = cells.number[k];
-      return to<T>(amount);
-    }
-  } number;
+  };
+  Field<decltype(State<S>::mass)> mass;
+  Field<decltype(State<S>::number)> number;
 
-  M7EMU_INLINE explicit Seen(const State<S> &cells) : mass{cells}, number{cells} {}
+  M7EMU_INLINE explicit Seen(const State<S> &cells) : mass{cells.mass}, number{cells.number} {}
 };
 
 template <class T> struct Sizes {
@@ -83,23 +78,23 @@ M7EMU_INLINE void convert(const pack<From> (&from)[n], pack<To> (&into)[n]) {
     into[i] = to<To>(from[i]);
 }
 template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, Amounts<T> &x) {
-  const auto as_seen = [](const pack<S> &amount) { return to<T>(amount); };
+  const Seen<T, S> seen(cells);
   M7EMU_ROLL
   for (int i = 0; i < n_mass; ++i)
-    x.mass[i] = as_seen(cells.mass[i]);
+    x.mass[i] = seen.mass[i];
   M7EMU_ROLL
   for (int k = 0; k < n_mode; ++k)
-    x.number[k] = as_seen(cells.number[k]);
+    x.number[k] = seen.number[k];
 }
 
 // The same of a mode alone.
 template <class T, class S> M7EMU_INLINE void convert(const State<S> &cells, int k, Amounts<T> &x) {
-  const auto as_seen = [](const pack<S> &amount) { return to<T>(amount); };
+  const Seen<T, S> seen(cells);
   M7EMU_UNROLL(8)
   for (int species = so4; species < n_species; ++species)
     if (mass_index[k][species] >= 0)
-      x.mass[mass_index[k][species]] = as_seen(cells.mass[mass_index[k][species]]);
-  x.number[k] = as_seen(cells.number[k]);
+      x.mass[mass_index[k][species]] = seen.mass[mass_index[k][species]];
+  x.number[k] = seen.number[k];
 }
 
 // Scale shares of a whole, each right to float's or double's precision, so that they add up to 1 in

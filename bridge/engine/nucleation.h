@@ -78,7 +78,12 @@ M7EMU_TABLE float bound_term[4][3] = {{11.847412f, -1.122582f, -0.015028f},
                                       {2.087418f, 0.586455f, 0.001657f},
                                       {-3.233893f, -0.246217f, 0.006743f}};
 
-// Ln of the saturation, within the range of the fit.
+// Temperature [K], and ln of the saturation, within the range of the fit.
+M7EMU_INLINE pack<float> temperature_within(const Air &air) {
+  using R = pack<float>;
+  return min(max(to<float>(air.seen_temperature), R(float(temperature_min))),
+             R(float(temperature_max)));
+}
 M7EMU_INLINE pack<float> ln_saturation(const Air &air) {
   using R = pack<float>;
   return log_of<float>(min(max(to<float>(air.seen_humidity), R(float(saturation_min))), R(1.0f)));
@@ -87,9 +92,7 @@ M7EMU_INLINE pack<float> ln_saturation(const Air &air) {
 // ln of the saturation.
 M7EMU_FUNCTION pack<float> nucleation_bound(const Air &air, pack<float> s) {
   using R = pack<float>;
-  const R t = min(max(to<float>(air.seen_temperature), R(float(temperature_min))),
-                  R(float(temperature_max)));
-  const R x = (t - R(245.15f)) * R(1.0f / 55.0f);
+  const R x = (temperature_within(air) - R(245.15f)) * R(1.0f / 55.0f);
   R bound = R(0.0f);
   for (int i = 3; i >= 0; --i)
     bound = bound * x + polynomial(s, bound_term[i]);
@@ -155,10 +158,11 @@ M7EMU_TABLE Centred centred_rate = centred(rate_term), centred_cluster = centred
                     centred_fraction = centred(fraction_term);
 
 // M7's limits: where the rate or the cluster is too small nothing forms.
-M7EMU_INLINE void limit(const Switches &switches, pack<float> temperature, pack<float> saturation,
-                        pack<float> gas, pack<float> cluster, pack<float> &rate,
-                        pack<float> &molecules) {
+M7EMU_INLINE void limit(const Switches &switches, const Air &air, pack<float> gas,
+                        pack<float> cluster, pack<float> &rate, pack<float> &molecules) {
   using R = pack<float>;
+  const R temperature = to<float>(air.seen_temperature);
+  const R saturation = to<float>(air.seen_humidity);
   rate = min(rate, R(float(rate_max)));
   auto inside = (rate >= R(float(rate_min))) & (cluster >= R(float(cluster_min)));
   if (switches.older)
@@ -215,21 +219,17 @@ M7EMU_FUNCTION void vehkamaki(const Switches &switches, const Air &air, pack<flo
   rate = exp_of<float>(min(max(sum(centred_rate), R(-80.0f)), R(25.0f)));
   const R cluster = exp_of<float>(min(max(sum(centred_cluster), R(-80.0f)), R(50.0f)));
   molecules = x * cluster;
-  limit(switches, to<float>(air.seen_temperature), to<float>(air.seen_humidity), gas, cluster, rate,
-        molecules);
+  limit(switches, air, gas, cluster, rate, molecules);
 }
 
 // The same by a network; `here`: 1 where there is any gas, else 0.
 M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &switches,
-                                       pack<float> temperature, pack<float> saturation,
-                                       pack<float> gas, pack<float> here, pack<float> &rate,
-                                       pack<float> &molecules, Guard &guard) {
+                                       const Air &air, pack<float> gas, pack<float> here,
+                                       pack<float> &rate, pack<float> &molecules, Guard &guard) {
   using R = pack<float>;
   R feature[n_nucleation_features], present[n_nucleation_features], target[n_nucleation_targets];
-  feature[nucleation_temperature] =
-      min(max(temperature, R(float(temperature_min))), R(float(temperature_max)));
-  feature[nucleation_ln_saturation] =
-      log_of<float>(min(max(saturation, R(float(saturation_min))), R(1.0f)));
+  feature[nucleation_temperature] = temperature_within(air);
+  feature[nucleation_ln_saturation] = ln_saturation(air);
   feature[nucleation_ln_gas] = ln_gas(gas);
   for (int i = 0; i < n_nucleation_features; ++i)
     present[i] = here;
@@ -238,8 +238,7 @@ M7EMU_FUNCTION void learned_nucleation(const Network &network, const Switches &s
     target[i] = exp_of<float>(min(max(target[i], R(-30.0f)), R(25.0f)));
   rate = target[nucleation_ln_rate];
   molecules = target[nucleation_ln_cluster_h2so4];
-  limit(switches, temperature, saturation, gas, target[nucleation_ln_cluster_molecules], rate,
-        molecules);
+  limit(switches, air, gas, target[nucleation_ln_cluster_molecules], rate, molecules);
 }
 
 // What nucleates of the `gas` [cm-3] that condensation has left: molecules and particles [cm-3].
@@ -259,9 +258,8 @@ M7EMU_FUNCTION void nucleate(const Network *network, const Switches &switches, d
   if (binary && network) {
     binary = cells_evaluate_together || any(within > zero);
     if (binary)
-      learned_nucleation(*network, switches, to<float>(air.seen_temperature),
-                         to<float>(air.seen_humidity), within,
-                         to<float>(only(gas > D(0.0), D(1.0))), rate, molecules, guard);
+      learned_nucleation(*network, switches, air, within, to<float>(only(gas > D(0.0), D(1.0))),
+                         rate, molecules, guard);
   } else if (binary) {
     const R s = ln_saturation(air), a = ln_gas_from_middle(within);
     binary = any(may_nucleate(air, s, a));
